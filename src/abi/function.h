@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a function guest and the host agree on: fixed guest-virtual addresses, the call block through
+ * which calls pass, and the ELF notes that declare exports and imports. Included by host C,
+ * guest C and assembly; the offsets are pinned by the assertions at the end.
+ *
+ * A round trip. The vCPU waits behind an OUT to FN_PORT_GATE. The host writes `reply` (and for a call the
+ * arguments) and enters the VM; the gate, or the guest's hostcall that left through it, acts on
+ * `reply` and leaves again by OUT with `op` saying why. The whole block can be written by the
+ * guest at any time: the host reads each field once and believes none.
+ */
+#ifndef MAYFLY_ABI_FUNCTION_H
+#define MAYFLY_ABI_FUNCTION_H
+
+/*
+ * Guest-virtual addresses. All below the lowest address an image may have, and within one
+ * 2 MiB page table together with a stack of up to FN_LOW_STACK_MAX.
+ */
+#define FN_GATE_VA 0x10000	 /* ring 3, read and execute: the gate's code (gate.S) */
+#define FN_FRESH_VA 0x11000	 /* ring 3, read only: state to begin from, struct fn_fresh */
+#define FN_CALL_VA 0x12000	 /* ring 3, read and write: the call block, struct fn_call */
+#define FN_SUPERVISOR_VA 0x14000 /* ring 0: descriptor tables, exception stubs, stack */
+#define FN_LOW_STACK_TOP 0x1ff000
+#define FN_LOW_STACK_MAX 0x100000
+#define FN_IMAGE_MIN_VA 0x200000 /* where a static-PIE image is put, and the least address of any */
+#define FN_IMAGE_MAX_VA 0x4000000000 /* images end below this */
+
+/* Entry points of the gate page. */
+#define FN_GATE_ENTER (FN_GATE_VA + 0x000)    /* the host sets RIP here after spawn and restore */
+#define FN_GATE_HOSTCALL (FN_GATE_VA + 0x400) /* the guest calls here with `op` set */
+#define FN_GATE_SYSCALL (FN_GATE_VA + 0x800)  /* LSTAR: where the SYSCALL instruction ends up */
+
+#define FN_PORT_GATE 0x10	/* the one port ring 3 may write */
+#define FN_PORT_EXCEPTION 0x40	/* + vector, from ring 0 only */
+
+/* fn_call.op: why the guest left. */
+#define FN_OP_READY 0	 /* nothing to say: answer to FN_REPLY_PARK */
+#define FN_OP_RESULT 1	 /* the called function returned */
+#define FN_OP_HOSTCALL 2 /* call the host function arg[0] = address of its import note's descriptor */
+#define FN_OP_ABORT 3	 /* arg[0] code (i32), arg[1], arg[2]: message address, length */
+#define FN_OP_PRINT 4	 /* arg[0], arg[1]: text address, length. ret[0]: 1 printed, 0 denied */
+#define FN_OP_RANDOM 5	 /* arg[0]: how many bytes, at most FN_MAX_RANDOM; the host puts them into stack[] */
+#define FN_OP_SYSCALL 6	 /* a SYSCALL instruction was executed */
+
+/* fn_call.reply: what the host wants. */
+#define FN_REPLY_RETURN 0 /* the hostcall is done, results in ret[] */
+#define FN_REPLY_CALL 1	  /* call the function at `fn` with the arguments below */
+#define FN_REPLY_PARK 2	  /* touch the pages in stack[0..nstack), then leave with FN_OP_READY */
+
+/* fn_call.flags */
+#define FN_FLAG_PRINT 1 /* printing is not denied */
+
+/* In FN_REPLY_PARK's list: the page is to be touched by a write that changes nothing. */
+#define FN_TOUCH_WRITE 1
+
+#define FN_MAX_ARGS 16
+#define FN_MAX_SLOTS 32 /* strings take one slot, bytes two */
+#define FN_MAX_STACK 64 /* eightbytes of stack arguments: 32 would do, padding included */
+#define FN_MAX_TOUCH 160
+#define FN_ERROR_SIZE 512
+#define FN_MAX_RANDOM 1024
+
+/*
+ * ELF notes (SHT_NOTE, PT_NOTE) of the name "Mayfly". Descriptors:
+ *   FN_NOTE_EXPORT: i64 address of the function minus the address of this field;
+ *                   then "name\0" "result(type,type,...)\0"
+ *   FN_NOTE_IMPORT: i64 0; then "name\0" "result(type,...)\0"
+ *   FN_NOTE_ABI:    u32 FN_ABI_VERSION
+ */
+#define FN_NOTE_NAME "Mayfly"
+#define FN_NOTE_ABI 1
+#define FN_NOTE_EXPORT 2
+#define FN_NOTE_IMPORT 3
+#define FN_ABI_VERSION 1
+
+/* Offsets in struct fn_call, for assembly. */
+#define FN_CALL_OP 0
+#define FN_CALL_REPLY 4
+#define FN_CALL_FN 8
+#define FN_CALL_IREGS 16
+#define FN_CALL_SREGS 64
+#define FN_CALL_NSTACK 128
+#define FN_CALL_RESULT 136
+#define FN_CALL_RESULT_SSE 152
+#define FN_CALL_SEED 256
+#define FN_CALL_STACK 1024
+
+/* Offsets in struct fn_fresh. */
+#define FN_FRESH_FS_BASE 0
+#define FN_FRESH_GS_BASE 8
+#define FN_FRESH_STACK_TOP 16
+#define FN_FRESH_FLAGS 24
+#define FN_FRESH_XSAVE 64
+
+/*
+ * State components that ring 3 can change (SDM vol. 1, 13.1): x87, SSE, AVX, MPX, AVX-512, PKRU, TILECFG, APX.
+ * More than guests are given: PVM leaves the host's XCR0 in force. All lie in the page; TILEDATA,
+ * which does not, needs a permission that no vCPU asks for.
+ */
+#define FN_FRESH_COMPONENTS 0xa02ff
+
+/* fn_fresh.flags */
+#define FN_FRESH_FSGSBASE 1 /* WRFSBASE and WRGSBASE may be used */
+#define FN_FRESH_HAVE_XSAVE 2 /* XRSTOR may be used; else FXRSTOR */
+
+#ifndef __ASSEMBLER__
+#include <stddef.h>
+#include <stdint.h>
+
+/* One page at FN_CALL_VA. Integer arguments and the like are passed by the System V ABI (3.2.3). */
+struct fn_call {
+	uint32_t op;	   /* guest to host: FN_OP_ */
+	uint32_t reply;	   /* host to guest: FN_REPLY_ */
+	uint64_t fn;	   /* FN_REPLY_CALL: address of the function */
+	uint64_t iregs[6]; /* rdi, rsi, rdx, rcx, r8, r9 */
+	uint64_t sregs[8]; /* low halves of xmm0 to xmm7 */
+	uint64_t nstack;   /* eightbytes in stack[] */
+	uint64_t result[2];  /* FN_OP_RESULT: rax, rdx */
+	uint64_t result_sse; /* FN_OP_RESULT: low half of xmm0 */
+	uint64_t arg[4];     /* of the operation */
+	uint64_t nslots;     /* FN_OP_HOSTCALL: of slots[] used */
+	uint64_t ret[2];     /* FN_REPLY_RETURN: the result: value, or address and length */
+	uint64_t failed;     /* FN_REPLY_RETURN: 1: the host function failed, error[] says why */
+	uint64_t generation; /* differs after each spawn and restore */
+	uint32_t flags;	     /* FN_FLAG_ */
+	uint32_t heap_reserved;
+	uint64_t heap_start; /* the guest's heap: [heap_start, heap_end) */
+	uint64_t heap_end;
+	uint8_t seed[32]; /* random, new after each spawn and restore */
+	uint8_t reserved1[224];
+	uint64_t slots[FN_MAX_SLOTS]; /* arguments of a host function, each zero-extended bits */
+	uint8_t reserved2[256];
+	uint64_t stack[FN_MAX_TOUCH]; /* stack arguments, lowest address first; or pages to touch */
+	uint8_t reserved3[256];
+	char error[FN_ERROR_SIZE];    /* NUL-terminated, see failed */
+	uint8_t reserved4[1024];
+};
+
+/* One page at FN_FRESH_VA: what the gate loads on entry, so that nothing of an earlier call is left. */
+struct fn_fresh {
+	uint64_t fs_base;
+	uint64_t gs_base;
+	uint64_t stack_top; /* 16-byte aligned */
+	uint32_t flags;	    /* FN_FRESH_ */
+	uint32_t reserved0;
+	uint8_t reserved1[32];
+	uint8_t xsave[4096 - 64]; /* standard format, 64-byte aligned (SDM vol. 1, 13.4) */
+};
+
+#define FN_PIN(type, field, offset)                                                                \
+	_Static_assert(offsetof(type, field) == (offset), #type "." #field " moved")
+FN_PIN(struct fn_call, op, FN_CALL_OP);
+FN_PIN(struct fn_call, reply, FN_CALL_REPLY);
+FN_PIN(struct fn_call, fn, FN_CALL_FN);
+FN_PIN(struct fn_call, iregs, FN_CALL_IREGS);
+FN_PIN(struct fn_call, sregs, FN_CALL_SREGS);
+FN_PIN(struct fn_call, nstack, FN_CALL_NSTACK);
+FN_PIN(struct fn_call, result, FN_CALL_RESULT);
+FN_PIN(struct fn_call, result_sse, FN_CALL_RESULT_SSE);
+FN_PIN(struct fn_call, seed, FN_CALL_SEED);
+FN_PIN(struct fn_call, stack, FN_CALL_STACK);
+FN_PIN(struct fn_fresh, fs_base, FN_FRESH_FS_BASE);
+FN_PIN(struct fn_fresh, gs_base, FN_FRESH_GS_BASE);
+FN_PIN(struct fn_fresh, stack_top, FN_FRESH_STACK_TOP);
+FN_PIN(struct fn_fresh, flags, FN_FRESH_FLAGS);
+FN_PIN(struct fn_fresh, xsave, FN_FRESH_XSAVE);
+_Static_assert(sizeof(struct fn_call) == 4096, "the call block is one page");
+_Static_assert(sizeof(struct fn_fresh) == 4096, "the fresh state is one page");
+#undef FN_PIN
+#endif
+
+#endif

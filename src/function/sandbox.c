@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "function/sandbox.h"
+
+#include <sched.h>
+#include <string.h>
+#include <time.h>
+
+/* How many pages of the image a warm-up reads; each costs KVM some microseconds. */
+#define WARM_IMAGE_PAGES 96
+
+const struct guest_kind *const sandbox_kinds[] = {&function_guest_kind, NULL};
+
+static struct mayfly_sandbox *sandbox_of(struct watchdog_entry *entry)
+{
+	return (struct mayfly_sandbox *)((char *)entry -
+					 offsetof(struct mayfly_sandbox, watch));
+}
+
+/* --- Stopping a call ------------------------------------------------------------------------- */
+
+bool sandbox_stop(mayfly_sandbox *sb, int code, const char *reason)
+{
+	uint32_t expected = RUN_RUNNING;
+
+	if (!__atomic_compare_exchange_n(&sb->run_state, &expected, RUN_STOPPING, false,
+					 __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		return false;
+	sb->stop_code = code;
+	sb->stop_reason = reason;
+	hv_vcpu_kick(sb->inst.vcpu);
+	__atomic_store_n(&sb->run_state, RUN_STOPPED, __ATOMIC_RELEASE);
+	return true;
+}
+
+bool sandbox_stop_requested(const mayfly_sandbox *sb)
+{
+	return __atomic_load_n(&sb->run_state, __ATOMIC_ACQUIRE) != RUN_RUNNING;
+}
+
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec t;
+
+	/* A thread's clock is gone when the thread is: then it uses no more. */
+	if (clock_gettime(clock, &t) < 0)
+		return 0;
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* On the watchdog's thread. A CPU limit cannot be reached sooner than in the same wall time. */
+static uint64_t limit_expired(struct watchdog_entry *entry, uint64_t now)
+{
+	struct mayfly_sandbox *sb = sandbox_of(entry);
+	uint64_t used, left;
+
+	if (now >= sb->call_deadline) {
+		sandbox_stop(sb, MAYFLY_E_TIMEOUT, "time limit");
+		return WATCHDOG_NEVER;
+	}
+	if (!sb->cpu_limit_ns)
+		return sb->call_deadline;
+	used = clock_ns(sb->call_clock) - sb->call_cpu_start + sb->cpu_used_ns;
+	if (used >= sb->cpu_limit_ns) {
+		sandbox_stop(sb, MAYFLY_E_TIMEOUT, "CPU time limit");
+		return WATCHDOG_NEVER;
+	}
+	left = sb->cpu_limit_ns - used;
+	return now + left < sb->call_deadline ? now + left : sb->call_deadline;
+}
+
+void sandbox_run_begin(mayfly_sandbox *sb)
+{
+	__atomic_store_n(&sb->run_state, RUN_RUNNING, __ATOMIC_RELEASE);
+	if (sb->timeout_ns || sb->cpu_limit_ns) {
+		uint64_t now = watchdog_now(), first;
+
+		if (!sb->timeout_ns || add_overflows(now, sb->timeout_ns, &sb->call_deadline))
+			sb->call_deadline = WATCHDOG_NEVER;
+		first = sb->call_deadline;
+		if (sb->cpu_limit_ns) {
+			uint64_t left = sb->cpu_limit_ns > sb->cpu_used_ns
+						? sb->cpu_limit_ns - sb->cpu_used_ns
+						: 0;
+
+			pthread_getcpuclockid(pthread_self(), &sb->call_clock);
+			sb->call_cpu_start = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+			if (left < first - now)
+				first = now + left;
+		}
+		watchdog_arm(&sb->watch, first);
+	}
+}
+
+void sandbox_run_end(mayfly_sandbox *sb)
+{
+	uint32_t expected = RUN_RUNNING;
+
+	if (sb->timeout_ns || sb->cpu_limit_ns) {
+		watchdog_disarm(&sb->watch);
+		if (sb->cpu_limit_ns)
+			sb->cpu_used_ns +=
+				clock_ns(CLOCK_THREAD_CPUTIME_ID) - sb->call_cpu_start;
+	}
+	if (__atomic_compare_exchange_n(&sb->run_state, &expected, RUN_IDLE, false,
+					__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		return;
+	/* Somebody is about to kick: wait for it, so that it cannot hit a later call. */
+	while (__atomic_load_n(&sb->run_state, __ATOMIC_ACQUIRE) != RUN_STOPPED)
+		sched_yield();
+	hv_vcpu_unkick(sb->inst.vcpu);
+	__atomic_store_n(&sb->run_state, RUN_IDLE, __ATOMIC_RELEASE);
+}
+
+int sandbox_set_limits(mayfly_sandbox *sb, uint64_t timeout_ns, uint64_t cpu_time_ns,
+		       mayfly_error *err)
+{
+	if ((timeout_ns || cpu_time_ns) && !sb->watched) {
+		int r;
+
+		sb->watch.expired = limit_expired;
+		r = watchdog_add(&sb->watch, err);
+		if (r < 0)
+			return r;
+		sb->watched = true;
+	}
+	sb->timeout_ns = timeout_ns;
+	sb->cpu_limit_ns = cpu_time_ns;
+	return 0;
+}
+
+/* --- Life ------------------------------------------------------------------------------------ */
+
+/* What the guest finds in the call block of a VM that begins anew. */
+static void begin_anew(mayfly_sandbox *sb)
+{
+	struct fn_call *call = sb->call;
+	const struct layout *l = &sb->guest->layout;
+	struct cpu_regs regs = {.rip = FN_GATE_ENTER, .rflags = CPU_RFLAGS_START};
+
+	sb->generation = random_generation();
+	call->generation = sb->generation;
+	call->heap_start = l->heap_va;
+	call->heap_end = l->heap_va + l->heap_len;
+	call->flags = sb->print ? FN_FLAG_PRINT : 0;
+	random_draw(&sb->random, call->seed, sizeof(call->seed));
+	sb->inst.host_wrote[0].count = 1;
+	sb->area_used = sb->area_base = 0;
+	sb->cpu_used_ns = 0;
+	sb->at_gate = false;
+	sb->left_ring3 = false;
+	sb->poisoned = false;
+	hv_vcpu_set_regs(sb->inst.vcpu, &regs);
+}
+
+/* Segment bases, where the gate cannot set them by itself; they come from a checked copy. */
+static void set_bases(struct cpu_setup *setup, const struct mayfly_snapshot *snap)
+{
+	const struct fn_fresh *fresh = (const struct fn_fresh *)(const void *)snap->state;
+	const uint64_t user_end = (uint64_t)1 << 47;
+
+	setup->fs_base = fresh->fs_base < user_end ? fresh->fs_base : 0;
+	setup->gs_base = fresh->gs_base < user_end ? fresh->gs_base : 0;
+}
+
+static int apply_options(mayfly_sandbox *sb, const mayfly_sandbox_options *o, mayfly_error *err)
+{
+	int r;
+
+	sb->max_depth = o->max_depth ? o->max_depth : SANDBOX_DEFAULT_DEPTH;
+	sb->print = o->print;
+	sb->print_context = o->print_context;
+	r = sandbox_set_limits(sb, o->timeout_ns, o->cpu_time_ns, err);
+	for (size_t i = 0; r == 0 && i < o->host_function_count; i++)
+		r = sandbox_register(sb, &o->host_functions[i], err);
+	return r;
+}
+
+int sandbox_new(const struct hv_backend *hv, struct mayfly_snapshot *snap,
+		const mayfly_sandbox_options *options, mayfly_sandbox **out, mayfly_error *err)
+{
+	struct cpu_setup setup = snap->guest->setup;
+	mayfly_sandbox *sb = calloc(1, sizeof(*sb));
+	int r;
+
+	if (!sb)
+		return fail(err, MAYFLY_E_NOMEM, "no memory for a sandbox");
+	sb->guest = function_guest_of(snap->guest);
+	setup.allow_tsc = options->flags & MAYFLY_SANDBOX_ALLOW_TSC;
+	set_bases(&setup, snap);
+	r = instance_new(hv, snap, &setup, &sb->inst, err);
+	if (r < 0) {
+		free(sb);
+		return r;
+	}
+	sb->call = (struct fn_call *)(void *)(sb->inst.gm.private_mem +
+					      sb->guest->layout.call_gpa);
+	sb->area = sb->inst.gm.private_mem + sb->guest->layout.area_gpa;
+	sb->bound = calloc(sb->guest->manifest.nimports + 1, sizeof(sb->bound[0]));
+	if (!sb->bound)
+		r = fail(err, MAYFLY_E_NOMEM, "no memory for a sandbox");
+	else
+		r = apply_options(sb, options, err);
+	if (r < 0) {
+		sandbox_free(sb);
+		return r;
+	}
+	begin_anew(sb);
+	*out = sb;
+	return 0;
+}
+
+void sandbox_free(mayfly_sandbox *sb)
+{
+	if (!sb)
+		return;
+	if (sb->watched)
+		watchdog_remove(&sb->watch);
+	sandbox_free_functions(sb);
+	instance_fini(&sb->inst);
+	memset(&sb->random, 0, sizeof(sb->random));
+	free(sb);
+}
+
+int sandbox_restore(mayfly_sandbox *sb, struct mayfly_snapshot *snap, mayfly_error *err)
+{
+	bool full;
+	int r;
+
+	if (sb->depth)
+		return fail(err, MAYFLY_E_BUSY,
+			    "a sandbox cannot be restored from within a call in it");
+	if (snap && snap->guest != sb->inst.guest)
+		return fail(err, MAYFLY_E_INVALID,
+			    "the snapshot is of another guest (%s) than the sandbox (%s): "
+			    "spawn a new "
+			    "sandbox from it",
+			    snap->guest->name, sb->inst.guest->name);
+	/* Where ring 3 cannot write segment bases, the gate cannot put them back. */
+	full = sb->left_ring3 ||
+	       !(((const struct fn_fresh *)(const void *)sb->inst.snap->state)->flags &
+		 FN_FRESH_FSGSBASE);
+	if (snap)
+		set_bases(&sb->inst.setup, snap);
+	r = instance_restore(&sb->inst, snap, full, err);
+	if (r < 0) {
+		sb->poisoned = true;
+		sb->left_ring3 = true;
+		return r;
+	}
+	begin_anew(sb);
+	return 0;
+}
+
+int sandbox_capture(mayfly_sandbox *sb, struct mayfly_snapshot **out, mayfly_error *err)
+{
+	int r = 0;
+
+	if (sb->depth)
+		return fail(err, MAYFLY_E_BUSY,
+			    "no snapshot can be taken from within a call in the sandbox");
+	if (sb->poisoned)
+		return fail(err, MAYFLY_E_POISONED, "a poisoned sandbox cannot be captured");
+	/* A VM that never ran has no CPU state of its own yet: bring it to the gate. */
+	if (!sb->at_gate)
+		r = sandbox_warm(sb, err);
+	return r < 0 ? r : instance_capture(&sb->inst, out, err);
+}
+
+/* --- Warming up ------------------------------------------------------------------------------ */
+
+static void add_touch(struct fn_call *call, uint64_t va)
+{
+	if (call->nstack < FN_MAX_TOUCH)
+		call->stack[call->nstack++] = va;
+}
+
+/* The image's pages, but for those of huge images, and the pages that earlier VMs wrote. */
+static void list_pages(mayfly_sandbox *sb)
+{
+	const struct gmem_map *map = &sb->inst.guest->map;
+	uint64_t image = 0;
+
+	sb->call->nstack = 0;
+	for (uint32_t i = 0; i < map->count; i++) {
+		const struct gmem_region *r = &map->regions[i];
+
+		if (!r->prot)
+			continue;
+		for (uint64_t off = 0; off < r->len; off += PAGE_SIZE) {
+			uint64_t page = (r->gpa + off) / PAGE_SIZE;
+
+			if (r->shared) {
+				if (image++ < WARM_IMAGE_PAGES)
+					add_touch(sb->call, r->va + off);
+				else
+					break;
+			} else if (__atomic_load_n(&sb->inst.snap->hot[page / 64],
+						   __ATOMIC_RELAXED) >>
+					   (page % 64) &
+				   1) {
+				add_touch(sb->call,
+					  (r->va + off) |
+						  (r->prot & GMEM_WRITE ? FN_TOUCH_WRITE : 0));
+			} else if (page % 64 == 0 && off + 64 * PAGE_SIZE <= r->len &&
+				   !sb->inst.snap->hot[page / 64]) {
+				off += 63 * PAGE_SIZE; /* large regions are mostly cold */
+			}
+		}
+	}
+}
+
+int sandbox_warm(mayfly_sandbox *sb, mayfly_error *err)
+{
+	int r;
+
+	list_pages(sb);
+	sb->call->reply = FN_REPLY_PARK;
+	sandbox_run_begin(sb);
+	r = sandbox_run(sb, FN_OP_READY, err);
+	sandbox_run_end(sb);
+	return r;
+}

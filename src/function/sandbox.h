@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Function sandboxes: an instance with calls in and out. Files: sandbox.c (life, restore, stopping),
+ * call.c (arguments, run loop, results), host.c (host functions and the gate's other requests), fault.c (what
+ * went wrong), core_file.c.
+ */
+#ifndef MAYFLY_FUNCTION_SANDBOX_H
+#define MAYFLY_FUNCTION_SANDBOX_H
+
+#include <pthread.h>
+
+#include "core/random.h"
+#include "core/watchdog.h"
+#include "function/guest.h"
+#include "snapshot/instance.h"
+
+#define SANDBOX_DEFAULT_DEPTH 8
+#define SANDBOX_MAX_DEPTH 64
+
+/*
+ * Whether a call may be stopped from outside. Only who moves RUNNING to STOPPING may kick the vCPU,
+ * and the owner does not leave the call before STOPPED: so no kick outlives the call it was for.
+ */
+enum run_state { RUN_IDLE, RUN_RUNNING, RUN_STOPPING, RUN_STOPPED };
+
+struct host_function {
+	char *name;
+	struct signature sig;
+	mayfly_host_fn fn;
+	void *context;
+};
+
+struct mayfly_sandbox {
+	struct instance inst;
+	const struct function_guest *guest;
+	struct fn_call *call; /* the call block, in guest memory */
+	uint8_t *area;	      /* the call area, in guest memory */
+	uint64_t area_used;   /* bytes of it that the calls under way occupy */
+	uint64_t area_base;   /* of them, arguments; behind are results of host functions */
+
+	/* Limits and stopping. */
+	uint32_t run_state; /* atomic, enum run_state */
+	int stop_code;	    /* MAYFLY_E_TIMEOUT or _INTERRUPTED; written in RUN_STOPPING */
+	const char *stop_reason;
+	struct watchdog_entry watch;
+	bool watched;
+	uint64_t timeout_ns;
+	uint64_t cpu_limit_ns;
+	uint64_t cpu_used_ns;
+	uint64_t call_deadline;	 /* wall clock, of the call under way */
+	uint64_t call_cpu_start; /* its thread's CPU clock when it began */
+	clockid_t call_clock;
+
+	/* State. */
+	bool poisoned;
+	bool at_gate;	 /* the vCPU waits behind the gate's OUT: the next entry needs no registers */
+	bool left_ring3; /* or was stopped elsewhere: the next restore resets the whole vCPU */
+	uint32_t depth;	 /* of mayfly_sandbox_call()s under way */
+	uint32_t max_depth;
+	mayfly_fault fault;	    /* why it is poisoned; strings in it live as the guest */
+	int fault_code;		    /* what calls that end by it give */
+	struct cpu_regs fault_regs; /* the guest's own, for core files */
+
+	/* Host functions: by name, and for each of the guest's imports. */
+	struct host_function *functions;
+	size_t nfunctions;
+	const struct host_function **bound; /* manifest.nimports; NULL: not provided */
+	mayfly_print_fn print;
+	void *print_context;
+
+	struct random_stock random;
+	uint64_t generation;
+	uint64_t calls;
+	uint64_t host_calls;
+};
+
+extern const struct guest_kind *const sandbox_kinds[];
+
+int sandbox_new(const struct hv_backend *hv, struct mayfly_snapshot *snap,
+		const mayfly_sandbox_options *options, mayfly_sandbox **out, mayfly_error *err);
+void sandbox_free(mayfly_sandbox *sb);
+int sandbox_restore(mayfly_sandbox *sb, struct mayfly_snapshot *snap, mayfly_error *err);
+int sandbox_capture(mayfly_sandbox *sb, struct mayfly_snapshot **out, mayfly_error *err);
+int sandbox_set_limits(mayfly_sandbox *sb, uint64_t timeout_ns, uint64_t cpu_time_ns,
+		       mayfly_error *err);
+/* Enter the VM once, to the gate and back, touching the pages that calls are known to need. */
+int sandbox_warm(mayfly_sandbox *sb, mayfly_error *err);
+
+/* Any thread. True if a call was running. `reason` is static text. */
+bool sandbox_stop(mayfly_sandbox *sb, int code, const char *reason);
+bool sandbox_stop_requested(const mayfly_sandbox *sb);
+/* Around the outermost call. */
+void sandbox_run_begin(mayfly_sandbox *sb);
+void sandbox_run_end(mayfly_sandbox *sb);
+
+/* call.c */
+int sandbox_call(mayfly_sandbox *sb, const mayfly_function *fn, const mayfly_value *args,
+		 size_t nargs, mayfly_value *result, mayfly_error *err);
+/* Enter with call->reply set, serve the guest's requests, until `until` (FN_OP_) is reached. */
+int sandbox_run(mayfly_sandbox *sb, uint32_t until, mayfly_error *err);
+/* Copy into the call area: *va says where. Errors: TOO_LARGE. */
+int sandbox_push_bytes(mayfly_sandbox *sb, const void *data, uint64_t len, bool terminate,
+		       uint64_t *va, mayfly_error *err);
+
+/* host.c */
+int sandbox_register(mayfly_sandbox *sb, const mayfly_host_function *fn, mayfly_error *err);
+/* Serve the request `op` that the guest left in the call block. Errors end the call. */
+int sandbox_serve(mayfly_sandbox *sb, uint32_t op, mayfly_error *err);
+void sandbox_free_functions(mayfly_sandbox *sb);
+
+/* fault.c: each fills sb->fault, poisons, and yields the error code for the call. */
+int fault_exception(mayfly_sandbox *sb, uint32_t vector, mayfly_error *err);
+int fault_abort(mayfly_sandbox *sb, int32_t code, uint64_t message_va, uint64_t len,
+		mayfly_error *err);
+int fault_stopped(mayfly_sandbox *sb, mayfly_error *err);
+int fault_protocol(mayfly_sandbox *sb, mayfly_error *err, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+int fault_exit(mayfly_sandbox *sb, const struct hv_exit *exit, mayfly_error *err);
+/* A failure of KVM_RUN itself, already in *err. */
+int fault_hypervisor(mayfly_sandbox *sb, int code, mayfly_error *err);
+
+/*
+ * The registers of the guest's own code: as the vCPU has them or, after an exception on hardware, as the exception's
+ * frame on ring 0's stack has them. *error_code of the exception (0 without).
+ */
+int fault_guest_regs(mayfly_sandbox *sb, uint32_t vector, struct cpu_regs *regs,
+		     uint32_t *error_code, mayfly_error *err);
+
+/* core_file.c */
+int sandbox_write_core(mayfly_sandbox *sb, const char *path, mayfly_error *err);
+
+#endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The hypervisor backend: VM, memory slots, vCPU, run, a decoded exit. No type of a hypervisor
+ * leaves a backend. A backend is a const table of functions; the objects carry it, so that
+ * callers use the hv_ functions below.
+ *
+ * Threading: a VM and its vCPUs are for one thread at a time, but hv_vcpu_kick() and
+ * hv_vcpu_unkick(), which may come from any.
+ */
+#ifndef MAYFLY_HV_H
+#define MAYFLY_HV_H
+
+#include "arch/x86_64/cpu.h"
+#include "core/error.h"
+
+struct hv_vm;
+struct hv_vcpu;
+
+enum hv_exit_kind {
+	HV_EXIT_IO,	     /* a port was read or written */
+	HV_EXIT_MMIO,	     /* memory outside of any slot, or a write to a read-only slot */
+	HV_EXIT_HALT,	     /* HLT */
+	HV_EXIT_KICKED,	     /* hv_vcpu_kick(); guest state is between two instructions */
+	HV_EXIT_SHUTDOWN,    /* triple fault */
+	HV_EXIT_INTERNAL,    /* the hypervisor cannot go on, e.g. an instruction it cannot emulate */
+	HV_EXIT_UNKNOWN
+};
+
+struct hv_exit {
+	enum hv_exit_kind kind;
+	union {
+		struct {
+			uint16_t port;
+			uint8_t size; /* bytes an access */
+			bool out;
+			uint32_t count;
+		} io;
+		struct {
+			uint64_t gpa;
+			uint32_t len;
+			bool write;
+		} mmio;
+		struct {
+			uint32_t suberror;
+		} internal;
+		struct {
+			uint32_t reason;
+		} unknown;
+	};
+};
+
+struct hv_slot {
+	uint32_t id;
+	uint64_t gpa;
+	void *host;	/* page-aligned, mapped for as long as the VM lives */
+	uint64_t len;
+	bool readonly;	/* the guest may not write */
+	bool log_dirty; /* hv_vm_dirty() tells what the guest wrote */
+};
+
+/* What a host offers; a const per process. */
+struct hv_host {
+	char kind[16]; /* "pvm", "svm", "vmx", "kvm", "mock" */
+	bool ring0_native;
+	bool fsgsbase;
+	bool xsave;
+	uint64_t xcr0; /* of CPU_XCR0_ALLOWED */
+	uint32_t features[8]; /* CPUID words as guests see them, see cpuid.h */
+	int api_version;
+	uint32_t max_vcpus;
+	uint32_t max_slots;
+};
+
+struct hv_backend {
+	const char *name;
+	/* *out: static storage. */
+	int (*host)(const struct hv_host **out, mayfly_error *err);
+	int (*vm_new)(struct hv_vm **out, mayfly_error *err);
+	void (*vm_free)(struct hv_vm *vm);
+	int (*vm_map)(struct hv_vm *vm, const struct hv_slot *slot, mayfly_error *err);
+	int (*vm_dirty)(struct hv_vm *vm, uint32_t slot, uint64_t *bitmap, mayfly_error *err);
+	int (*vm_clean)(struct hv_vm *vm, uint32_t slot, uint64_t pages, uint64_t *bitmap,
+			mayfly_error *err);
+	int (*vcpu_new)(struct hv_vm *vm, const struct cpu_setup *setup, struct hv_vcpu **out,
+			mayfly_error *err);
+	void (*vcpu_free)(struct hv_vcpu *vcpu);
+	int (*vcpu_reset)(struct hv_vcpu *vcpu, const struct cpu_setup *setup, mayfly_error *err);
+	void (*vcpu_set_regs)(struct hv_vcpu *vcpu, const struct cpu_regs *regs);
+	int (*vcpu_get_regs)(struct hv_vcpu *vcpu, struct cpu_regs *regs, mayfly_error *err);
+	int (*vcpu_get_control)(struct hv_vcpu *vcpu, struct cpu_control *out, mayfly_error *err);
+	int (*vcpu_get_xsave)(struct hv_vcpu *vcpu, void *buffer, mayfly_error *err);
+	int (*vcpu_run)(struct hv_vcpu *vcpu, struct hv_exit *exit, mayfly_error *err);
+	void (*vcpu_kick)(struct hv_vcpu *vcpu);
+	void (*vcpu_unkick)(struct hv_vcpu *vcpu);
+};
+
+struct hv_vm {
+	const struct hv_backend *ops;
+};
+
+struct hv_vcpu {
+	const struct hv_backend *ops;
+};
+
+extern const struct hv_backend hv_kvm;
+
+/* Errors: HYPERVISOR, with what to do about it. */
+static inline int hv_host(const struct hv_backend *hv, const struct hv_host **out,
+			  mayfly_error *err)
+{
+	return hv->host(out, err);
+}
+
+/* Free with hv_vm_free(). Errors: HYPERVISOR, NOMEM. */
+static inline int hv_vm_new(const struct hv_backend *hv, struct hv_vm **out, mayfly_error *err)
+{
+	return hv->vm_new(out, err);
+}
+
+/* The vCPUs must have been freed. Takes NULL. */
+static inline void hv_vm_free(struct hv_vm *vm)
+{
+	if (vm)
+		vm->ops->vm_free(vm);
+}
+
+static inline int hv_vm_map(struct hv_vm *vm, const struct hv_slot *slot, mayfly_error *err)
+{
+	return vm->ops->vm_map(vm, slot, err);
+}
+
+/*
+ * Fill the bitmap, a bit per page of the slot, with the pages that the guest wrote since the slot
+ * was mapped or they were last cleaned. Pages stay in the log, writable without an exit, until
+ * hv_vm_clean() names them.
+ */
+static inline int hv_vm_dirty(struct hv_vm *vm, uint32_t slot, uint64_t *bitmap,
+			      mayfly_error *err)
+{
+	return vm->ops->vm_dirty(vm, slot, bitmap, err);
+}
+
+/* Take the bitmap's pages, of `pages` in the slot, out of the log: the next write puts them back. */
+static inline int hv_vm_clean(struct hv_vm *vm, uint32_t slot, uint64_t pages, uint64_t *bitmap,
+			      mayfly_error *err)
+{
+	return vm->ops->vm_clean(vm, slot, pages, bitmap, err);
+}
+
+/* The one vCPU of the VM, set up, general registers zero. Free with hv_vcpu_free(). */
+static inline int hv_vcpu_new(struct hv_vm *vm, const struct cpu_setup *setup,
+			      struct hv_vcpu **out, mayfly_error *err)
+{
+	return vm->ops->vcpu_new(vm, setup, out, err);
+}
+
+static inline void hv_vcpu_free(struct hv_vcpu *vcpu)
+{
+	if (vcpu)
+		vcpu->ops->vcpu_free(vcpu);
+}
+
+/* Back to what hv_vcpu_new() made: every register class, MSRs, pending events. */
+static inline int hv_vcpu_reset(struct hv_vcpu *vcpu, const struct cpu_setup *setup,
+				mayfly_error *err)
+{
+	return vcpu->ops->vcpu_reset(vcpu, setup, err);
+}
+
+/* From the next run on; drops exceptions that are pending. */
+static inline void hv_vcpu_set_regs(struct hv_vcpu *vcpu, const struct cpu_regs *regs)
+{
+	vcpu->ops->vcpu_set_regs(vcpu, regs);
+}
+
+static inline int hv_vcpu_get_regs(struct hv_vcpu *vcpu, struct cpu_regs *regs, mayfly_error *err)
+{
+	return vcpu->ops->vcpu_get_regs(vcpu, regs, err);
+}
+
+static inline int hv_vcpu_get_control(struct hv_vcpu *vcpu, struct cpu_control *out,
+				      mayfly_error *err)
+{
+	return vcpu->ops->vcpu_get_control(vcpu, out, err);
+}
+
+/* The vector state in the standard format, CPU_XSAVE_BUFFER bytes. */
+static inline int hv_vcpu_get_xsave(struct hv_vcpu *vcpu, void *buffer, mayfly_error *err)
+{
+	return vcpu->ops->vcpu_get_xsave(vcpu, buffer, err);
+}
+
+/* Until the next exit. Signals of the host thread are no exit. Errors: HYPERVISOR. */
+static inline int hv_vcpu_run(struct hv_vcpu *vcpu, struct hv_exit *exit, mayfly_error *err)
+{
+	return vcpu->ops->vcpu_run(vcpu, exit, err);
+}
+
+/*
+ * Make the run that is under way, and any that begins before hv_vcpu_unkick(), end with
+ * HV_EXIT_KICKED. An exit of another kind may come first.
+ */
+static inline void hv_vcpu_kick(struct hv_vcpu *vcpu)
+{
+	vcpu->ops->vcpu_kick(vcpu);
+}
+
+static inline void hv_vcpu_unkick(struct hv_vcpu *vcpu)
+{
+	vcpu->ops->vcpu_unkick(vcpu);
+}
+
+#endif

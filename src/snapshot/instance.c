@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "snapshot/instance.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "core/arena.h"
+
+/*
+ * A snapshot with at most this many pages is copied into each VM: cheaper than mapping it, and VMs
+ * whose memory comes from few large mappings stay cheap to create by the thousand (see arena.h).
+ */
+#define COPY_MAX_PAGES 24
+/* Restores between two searches for pages that are logged but no longer written. */
+#define SWEEP_INTERVAL 16
+/* With more logged pages than this, every restore searches. */
+#define SWEEP_ALWAYS 512
+
+static uint64_t page_count(const struct instance *inst)
+{
+	return inst->guest->map.private_len / PAGE_SIZE;
+}
+
+static uint8_t *page_of(const struct instance *inst, uint64_t page)
+{
+	return inst->gm.private_mem + page * PAGE_SIZE;
+}
+
+static void copy_page(struct instance *inst, const struct mayfly_snapshot *snap, uint64_t page)
+{
+	if (bitmap_test(snap->present, page))
+		memcpy(page_of(inst, page), snap->image + page * PAGE_SIZE, PAGE_SIZE);
+	else
+		memset(page_of(inst, page), 0, PAGE_SIZE);
+}
+
+static bool page_equals(const struct instance *inst, const struct mayfly_snapshot *snap,
+			uint64_t page)
+{
+	if (bitmap_test(snap->present, page))
+		return !memcmp(page_of(inst, page), snap->image + page * PAGE_SIZE, PAGE_SIZE);
+	return page_is_zero(page_of(inst, page));
+}
+
+/* Logs are sparse: note which words are worth a look, eight at a time. Gives the number of pages. */
+static uint64_t index_log(struct instance *inst)
+{
+	size_t words = bitmap_words(page_count(inst));
+	uint64_t pages = 0;
+
+	inst->nwords = 0;
+	for (size_t i = 0; i < words; i += 8) {
+		size_t end = i + 8 < words ? i + 8 : words;
+		uint64_t any = 0;
+
+		for (size_t j = i; j < end; j++)
+			any |= inst->log[j];
+		for (size_t j = i; any && j < end; j++) {
+			if (!inst->log[j])
+				continue;
+			inst->words[inst->nwords++] = (uint32_t)j;
+			pages += (uint64_t)__builtin_popcountll(inst->log[j]);
+		}
+	}
+	return pages;
+}
+
+/* After index_log(). */
+#define for_each_logged(inst, page)                                                                \
+	for (size_t at_ = 0; at_ < (inst)->nwords; at_++)                                          \
+		for (uint64_t rest_ = (inst)->log[(inst)->words[at_]], page;                       \
+		     rest_ && (page = (uint64_t)(inst)->words[at_] * 64 +                          \
+				      (uint64_t)__builtin_ctzll(rest_),                             \
+			      true);                                                               \
+		     rest_ &= rest_ - 1)
+
+static int map_snapshot(struct instance *inst, const struct mayfly_snapshot *snap, void *at,
+			mayfly_error *err)
+{
+	uint64_t len = inst->guest->map.private_len;
+	void *mem = mmap(at, len, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_NORESERVE | (at ? MAP_FIXED : 0), snap->fd,
+			 (off_t)snap->offset);
+
+	if (mem == MAP_FAILED)
+		return fail_errno(err, MAYFLY_E_NOMEM, errno, "mapping %llu bytes of guest memory",
+				  (unsigned long long)len);
+	madvise(mem, len, MADV_DONTFORK);
+	inst->gm.private_mem = mem;
+	return 0;
+}
+
+static int get_memory(struct instance *inst, mayfly_error *err)
+{
+	uint64_t len = inst->guest->map.private_len;
+
+	inst->mapped = inst->snap->npresent > COPY_MAX_PAGES;
+	if (inst->mapped)
+		return map_snapshot(inst, inst->snap, NULL, err);
+	inst->gm.private_mem = arena_alloc(len);
+	if (!inst->gm.private_mem)
+		return fail(err, MAYFLY_E_NOMEM, "no memory for a VM of %llu bytes",
+			    (unsigned long long)len);
+	return 0;
+}
+
+/* What the guest cannot write and is never taken from an image: page tables and CPU state. */
+static void write_fixed(struct instance *inst, const struct mayfly_snapshot *snap)
+{
+	memcpy(inst->gm.private_mem, inst->guest->tables, inst->guest->tables_len);
+	memcpy(page_of(inst, inst->guest->state_page), snap->state, PAGE_SIZE);
+}
+
+/* Before KVM sees the memory: write what will be written, so that no page is mapped twice. */
+static void fill_memory(struct instance *inst)
+{
+	const struct mayfly_snapshot *snap = inst->snap;
+
+	for (uint64_t w = 0; w < bitmap_words(page_count(inst)); w++) {
+		uint64_t hot = __atomic_load_n(&snap->hot[w], __ATOMIC_RELAXED);
+
+		if (inst->mapped)
+			inst->log[w] = hot;
+		else
+			inst->log[w] = snap->present[w] | hot;
+	}
+	index_log(inst);
+	for_each_logged(inst, page) {
+		volatile uint8_t *p = page_of(inst, page);
+
+		if (!inst->mapped && bitmap_test(snap->present, page))
+			copy_page(inst, snap, page);
+		else if (bitmap_test(snap->present, page))
+			*p = snap->image[page * PAGE_SIZE];
+		else
+			*p = 0;
+	}
+	write_fixed(inst, snap);
+}
+
+static int map_slots(struct instance *inst, mayfly_error *err)
+{
+	const struct gmem_map *map = &inst->guest->map;
+	struct hv_slot private_slot = {
+		.id = INSTANCE_SLOT_PRIVATE,
+		.host = inst->gm.private_mem,
+		.len = map->private_len,
+		.log_dirty = true,
+	};
+	struct hv_slot shared_slot = {
+		.id = INSTANCE_SLOT_SHARED,
+		.gpa = map->shared_gpa,
+		.host = inst->guest->shared,
+		.len = map->shared_len,
+		.readonly = true,
+	};
+	int r = hv_vm_map(inst->vm, &private_slot, err);
+
+	return r < 0 ? r : hv_vm_map(inst->vm, &shared_slot, err);
+}
+
+int instance_new(const struct hv_backend *hv, struct mayfly_snapshot *snap,
+		 const struct cpu_setup *setup, struct instance *inst, mayfly_error *err)
+{
+	size_t words = bitmap_words(snap->guest->map.private_len / PAGE_SIZE);
+	int r;
+
+	*inst = (struct instance){.guest = snap->guest, .setup = *setup};
+	inst->snap = mayfly_snapshot_ref(snap);
+	inst->gm.map = &snap->guest->map;
+	inst->gm.shared_mem = snap->guest->shared;
+	for (size_t i = 0; i < ARRAY_SIZE(inst->host_wrote); i++)
+		inst->host_wrote[i].first = snap->guest->transient[i].first;
+	inst->log = calloc(words, 2 * sizeof(uint64_t) + sizeof(uint32_t));
+	if (!inst->log) {
+		r = fail(err, MAYFLY_E_NOMEM, "no memory for a dirty log");
+		goto failed;
+	}
+	inst->stale = inst->log + words;
+	inst->words = (uint32_t *)(inst->stale + words);
+	r = get_memory(inst, err);
+	if (r < 0)
+		goto failed;
+	fill_memory(inst);
+	r = hv_vm_new(hv, &inst->vm, err);
+	if (r == 0)
+		r = map_slots(inst, err);
+	if (r == 0)
+		r = hv_vcpu_new(inst->vm, setup, &inst->vcpu, err);
+	if (r == 0)
+		return 0;
+failed:
+	instance_fini(inst);
+	return r;
+}
+
+void instance_fini(struct instance *inst)
+{
+	if (inst->vm && inst->vcpu && inst->restores == 0 && snapshot_wants_to_learn(inst->snap) &&
+	    hv_vm_dirty(inst->vm, INSTANCE_SLOT_PRIVATE, inst->log, NULL) == 0)
+		snapshot_learn(inst->snap, inst->log);
+	hv_vcpu_free(inst->vcpu);
+	hv_vm_free(inst->vm);
+	if (inst->mapped && inst->gm.private_mem)
+		munmap(inst->gm.private_mem, inst->guest->map.private_len);
+	else
+		arena_free(inst->gm.private_mem, inst->guest->map.private_len);
+	free(inst->log);
+	mayfly_snapshot_unref(inst->snap);
+	*inst = (struct instance){.vm = NULL};
+}
+
+/*
+ * The log into inst->log, less the page tables, which ring 3 cannot reach and which hardware only
+ * "writes" by walking them, plus what the host wrote. Gives the number of pages.
+ */
+static int collect(struct instance *inst, uint64_t *count, mayfly_error *err)
+{
+	uint64_t tables = inst->guest->tables_len / PAGE_SIZE;
+	int r = hv_vm_dirty(inst->vm, INSTANCE_SLOT_PRIVATE, inst->log, err);
+
+	if (r < 0)
+		return r;
+	for (uint64_t page = 0; page < tables; page++)
+		inst->log[page / 64] &= ~((uint64_t)1 << (page % 64));
+	for (size_t i = 0; i < ARRAY_SIZE(inst->host_wrote); i++) {
+		struct guest_pages *w = &inst->host_wrote[i];
+
+		for (uint64_t page = w->first; page < w->first + w->count; page++)
+			bitmap_set(inst->log, page);
+		w->count = 0;
+	}
+	*count = index_log(inst);
+	return 0;
+}
+
+/*
+ * Pages stay in the log until they are cleaned, so that writing them costs no exit; those that are
+ * no longer written would be copied for ever. Clean the ones found unchanged.
+ */
+static int sweep(struct instance *inst, mayfly_error *err)
+{
+	uint64_t stale = 0;
+
+	memset(inst->stale, 0, bitmap_words(page_count(inst)) * sizeof(uint64_t));
+	for_each_logged(inst, page) {
+		if (page_equals(inst, inst->snap, page)) {
+			bitmap_set(inst->stale, page);
+			stale++;
+		} else {
+			copy_page(inst, inst->snap, page);
+		}
+	}
+	inst->since_sweep = 0;
+	if (!stale)
+		return 0;
+	return hv_vm_clean(inst->vm, INSTANCE_SLOT_PRIVATE, page_count(inst), inst->stale, err);
+}
+
+static int restore_same(struct instance *inst, mayfly_error *err)
+{
+	uint64_t count;
+	int r = collect(inst, &count, err);
+
+	if (r < 0)
+		return r;
+	if (inst->restores < 2 && snapshot_wants_to_learn(inst->snap))
+		snapshot_learn(inst->snap, inst->log);
+	inst->last_restored = count;
+	if (count > SWEEP_ALWAYS || ++inst->since_sweep >= SWEEP_INTERVAL)
+		return sweep(inst, err);
+	for_each_logged(inst, page)
+		copy_page(inst, inst->snap, page);
+	return 0;
+}
+
+/* To another snapshot of the same guest: everything in which the two may differ. */
+static int restore_other(struct instance *inst, struct mayfly_snapshot *snap, mayfly_error *err)
+{
+	uint64_t count;
+	int r = collect(inst, &count, err);
+
+	if (r < 0)
+		return r;
+	if (inst->mapped) {
+		r = map_snapshot(inst, snap, inst->gm.private_mem, err);
+		if (r < 0)
+			return r;
+		inst->last_restored = count;
+		r = hv_vm_clean(inst->vm, INSTANCE_SLOT_PRIVATE, page_count(inst), inst->log, err);
+	} else {
+		inst->last_restored = 0;
+		for (size_t i = 0; i < bitmap_words(page_count(inst)); i++)
+			inst->log[i] |= inst->snap->present[i] | snap->present[i];
+		index_log(inst);
+		for_each_logged(inst, page) {
+			if (page * PAGE_SIZE < inst->guest->tables_len)
+				continue;
+			copy_page(inst, snap, page);
+			inst->last_restored++;
+		}
+	}
+	write_fixed(inst, snap);
+	mayfly_snapshot_ref(snap);
+	mayfly_snapshot_unref(inst->snap);
+	inst->snap = snap;
+	return r;
+}
+
+int instance_restore(struct instance *inst, struct mayfly_snapshot *snap, bool full,
+		     mayfly_error *err)
+{
+	int r;
+
+	if (!snap || snap == inst->snap)
+		r = restore_same(inst, err);
+	else
+		r = restore_other(inst, snap, err);
+	if (r < 0)
+		return r;
+	inst->restores++;
+	inst->pages_restored += inst->last_restored;
+	return full ? hv_vcpu_reset(inst->vcpu, &inst->setup, err) : 0;
+}
+
+static bool is_transient(const struct guest *guest, uint64_t page)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(guest->transient); i++)
+		if (page - guest->transient[i].first < guest->transient[i].count)
+			return true;
+	return page * PAGE_SIZE < guest->tables_len;
+}
+
+static int capture_state(struct instance *inst, struct snapshot_builder *b, mayfly_error *err)
+{
+	uint64_t page = inst->guest->state_page;
+	_cleanup_free_ uint8_t *state = aligned_alloc(PAGE_SIZE, PAGE_SIZE);
+	int r;
+
+	if (!state)
+		return fail(err, MAYFLY_E_NOMEM, "no memory for a snapshot");
+	memcpy(state, page_of(inst, page), PAGE_SIZE);
+	r = inst->guest->kind->capture_cpu(inst->guest, inst->vcpu, state, err);
+	return r < 0 ? r : snapshot_builder_put(b, page, state, 1, err);
+}
+
+int instance_capture(struct instance *inst, struct mayfly_snapshot **out, mayfly_error *err)
+{
+	const struct mayfly_snapshot *base = inst->snap;
+	struct snapshot_builder b;
+	int r = snapshot_builder_init(&b, inst->guest, err);
+
+	if (r == 0)
+		r = hv_vm_dirty(inst->vm, INSTANCE_SLOT_PRIVATE, inst->log, err);
+	if (r < 0)
+		goto out;
+	for (size_t i = 0; i < bitmap_words(page_count(inst)); i++)
+		inst->log[i] |= base->present[i];
+	index_log(inst);
+	for_each_logged(inst, page) {
+		if (is_transient(inst->guest, page) || page == inst->guest->state_page)
+			continue;
+		r = snapshot_builder_put(&b, page, page_of(inst, page), 1, err);
+		if (r < 0)
+			goto out;
+	}
+	r = capture_state(inst, &b, err);
+	if (r == 0)
+		r = snapshot_builder_finish(&b, out, err);
+out:
+	snapshot_builder_fini(&b);
+	return r;
+}
+
+uint64_t instance_private_bytes(const struct instance *inst)
+{
+	uint64_t pages = inst->guest->tables_len / PAGE_SIZE + inst->host_wrote[0].count +
+			 inst->host_wrote[1].count;
+
+	if (hv_vm_dirty(inst->vm, INSTANCE_SLOT_PRIVATE, inst->log, NULL) < 0)
+		return 0;
+	for (size_t i = 0; i < bitmap_words(page_count(inst)); i++) {
+		uint64_t own = inst->log[i] | __atomic_load_n(&inst->snap->hot[i], __ATOMIC_RELAXED);
+
+		if (!inst->mapped)
+			own |= inst->snap->present[i];
+		pages += (uint64_t)__builtin_popcountll(own);
+	}
+	return pages * PAGE_SIZE +
+	       bitmap_words(page_count(inst)) * (2 * sizeof(uint64_t) + sizeof(uint32_t));
+}

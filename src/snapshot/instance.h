@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One VM made from a snapshot: its private memory, hypervisor objects, and the way back. Guest
+ * kinds run their loops on it. For one thread at a time.
+ */
+#ifndef MAYFLY_SNAPSHOT_INSTANCE_H
+#define MAYFLY_SNAPSHOT_INSTANCE_H
+
+#include "snapshot/snapshot.h"
+
+#define INSTANCE_SLOT_PRIVATE 0
+#define INSTANCE_SLOT_SHARED 1
+
+struct instance {
+	struct mayfly_snapshot *snap; /* counted; what restore goes back to */
+	struct guest *guest;	      /* borrowed from it */
+	struct hv_vm *vm;
+	struct hv_vcpu *vcpu;
+	struct gmem gm;
+	struct cpu_setup setup;
+	bool mapped; /* private memory maps the snapshot's file; else it is a slice with copies */
+	/*
+	 * Transient pages that the host wrote since the last restore; KVM's log does not have those.
+	 * The user of the instance keeps `count` up to date.
+	 */
+	struct guest_pages host_wrote[2];
+	uint64_t *log;	 /* bitmap: scratch for the dirty log */
+	uint64_t *stale; /* bitmap: scratch */
+	uint32_t *words; /* of the log: those that are not zero */
+	size_t nwords;
+	uint32_t since_sweep;
+	uint64_t restores;
+	uint64_t pages_restored;
+	uint64_t last_restored;
+};
+
+/* A VM in the snapshot's state, registers apart. Errors: HYPERVISOR, NOMEM. */
+int instance_new(const struct hv_backend *hv, struct mayfly_snapshot *snap,
+		 const struct cpu_setup *setup, struct instance *out, mayfly_error *err);
+/* Takes a zeroed or half-built one. */
+void instance_fini(struct instance *inst);
+
+/*
+ * Memory back to `snap` (of the same guest), which becomes the current one. With `full` the vCPU is
+ * reset too, in every register class: needed when the guest left ring 3 or was stopped anywhere but at the gate.
+ * Registers are then the kind's to set. Errors: HYPERVISOR, NOMEM; the instance is then of no more use.
+ */
+int instance_restore(struct instance *inst, struct mayfly_snapshot *snap, bool full,
+		     mayfly_error *err);
+
+/* A new snapshot of the present state. Errors: NOMEM, HYPERVISOR. */
+int instance_capture(struct instance *inst, struct mayfly_snapshot **out, mayfly_error *err);
+
+/* Bytes of host memory that are this VM's own, by its logs and copies; an upper bound. */
+uint64_t instance_private_bytes(const struct instance *inst);
+
+#endif
