@@ -179,11 +179,16 @@ int sandbox_new(const struct hv_backend *hv, struct mayfly_snapshot *snap,
 		const mayfly_sandbox_options *options, mayfly_sandbox **out, mayfly_error *err)
 {
 	struct cpu_setup setup = snap->guest->setup;
-	mayfly_sandbox *sb = calloc(1, sizeof(*sb));
-	int r;
+	const struct hv_host *host;
+	mayfly_sandbox *sb;
+	int r = hv_host(hv, &host, err);
 
+	if (r < 0)
+		return r;
+	sb = calloc(1, sizeof(*sb));
 	if (!sb)
 		return fail(err, MAYFLY_E_NOMEM, "no memory for a sandbox");
+	sb->always_reset = !host->ring3_resets;
 	sb->guest = function_guest_of(snap->guest);
 	setup.allow_tsc = options->flags & MAYFLY_SANDBOX_ALLOW_TSC;
 	set_bases(&setup, snap);
@@ -235,13 +240,9 @@ int sandbox_restore(mayfly_sandbox *sb, struct mayfly_snapshot *snap, mayfly_err
 			    "spawn a new "
 			    "sandbox from it",
 			    snap->guest->name, sb->inst.guest->name);
-	/* Where ring 3 cannot write segment bases, the gate cannot put them back. */
-	full = sb->left_ring3 ||
-	       !(((const struct fn_fresh *)(const void *)sb->inst.snap->state)->flags &
-		 FN_FRESH_FSGSBASE);
 	if (snap)
 		set_bases(&sb->inst.setup, snap);
-	r = instance_restore(&sb->inst, snap, full, err);
+	r = instance_restore(&sb->inst, snap, sb->left_ring3 || sb->always_reset, err);
 	if (r < 0) {
 		sb->poisoned = true;
 		sb->left_ring3 = true;

@@ -55,6 +55,7 @@ struct mayfly_sandbox {
 	bool poisoned;
 	bool at_gate;	 /* the vCPU waits behind the gate's OUT: the next entry needs no registers */
 	bool left_ring3; /* or was stopped elsewhere: the next restore resets the whole vCPU */
+	bool always_reset; /* every restore does: the gate cannot, on this host */
 	uint32_t depth;	 /* of mayfly_sandbox_call()s under way */
 	uint32_t max_depth;
 	mayfly_fault fault;	    /* why it is poisoned; strings in it live as the guest */

@@ -64,6 +64,11 @@ struct hv_host {
 	bool ring0_native;
 	bool fsgsbase;
 	bool xsave;
+	/*
+	 * Ring-3 code can put back every register that ring 3 can change, so that a guest that
+	 * never left ring 3 needs no hv_vcpu_reset().
+	 */
+	bool ring3_resets;
 	uint64_t xcr0; /* of CPU_XCR0_ALLOWED */
 	uint32_t features[8]; /* CPUID words as guests see them, see cpuid.h */
 	int api_version;

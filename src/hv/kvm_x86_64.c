@@ -122,6 +122,7 @@ int kvm_arch_host_init(struct kvm_host *host, mayfly_error *err)
 	host->cpuid->nent = (uint32_t)n;
 
 	info->fsgsbase = cpuid_has(info->features, CPUID_7_EBX, CPUID_BIT_FSGSBASE);
+	info->ring3_resets = info->fsgsbase;
 	info->xsave = info->xcr0 && cpuid_has(info->features, CPUID_1_ECX, CPUID_BIT_XSAVE);
 	return 0;
 }

@@ -280,7 +280,7 @@ static int read_segments(const struct elf_file *file, const struct elf_limits *l
 			return fail(err, MAYFLY_E_FORMAT,
 				    "program headers %u and %u: the segment at " X64
 				    " begins before the end of the one before it, " X64,
-				    last, i, va, end);
+				    last, i, ph.p_vaddr, end - img->bias);
 		img->segments[img->nsegments++] = (struct elf_segment){
 			.va = va,
 			.memsz = ph.p_memsz,

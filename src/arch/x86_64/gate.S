@@ -21,6 +21,10 @@ gate_start:
 /*
  * FN_GATE_ENTER. In: RIP, RFLAGS by the host, other general registers zero. Replaces whatever else
  * ring 3 can change: segment selectors and bases, vector state. Never returns.
+ *
+ * CS cannot change: the one ring-3 code segment is 64-bit, and PVM, which runs ring 3 on the host's descriptor
+ * table, takes the 32-bit one away. Should a guest be in 32-bit mode all the same, WRFSBASE decodes as an
+ * undefined instruction there, before anything of the guest's runs.
  */
 	movl	$FN_FRESH_VA, %ebp		/* rbp: struct fn_fresh */
 	movl	$FN_CALL_VA, %ebx		/* rbx: struct fn_call */
