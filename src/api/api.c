@@ -262,7 +262,7 @@ int mayfly_sandbox_call(mayfly_sandbox *sb, const mayfly_function *fn, const may
 
 bool mayfly_sandbox_interrupt(mayfly_sandbox *sb)
 {
-	return sb && sandbox_stop(sb, MAYFLY_E_INTERRUPTED, "interrupt");
+	return sb && sandbox_interrupt(sb);
 }
 
 int mayfly_sandbox_restore(mayfly_sandbox *sb, mayfly_snapshot *snap, mayfly_error *err)

@@ -308,7 +308,7 @@ int fault_stopped(mayfly_sandbox *sb, mayfly_error *err)
 	char where[200];
 
 	/* The one who stops writes its reason before it says so. */
-	while (__atomic_load_n(&sb->run_state, __ATOMIC_ACQUIRE) == RUN_STOPPING)
+	while (__atomic_load_n(&sb->run_state, __ATOMIC_ACQUIRE) % RUN_STATES == RUN_STOPPING)
 		;
 	place(f, where, sizeof(where));
 	if (sb->stop_code == MAYFLY_E_TIMEOUT) {

@@ -278,6 +278,15 @@ static void answer(mayfly_sandbox *sb, const struct manifest_import *import, int
 	sb->call->reply = FN_REPLY_RETURN;
 }
 
+/* The embedder's code ran: it may have called the guest again, and may have been told to stop. */
+static int after_callback(mayfly_sandbox *sb, const char *name, mayfly_error *err)
+{
+	if (sb->poisoned)
+		return fail(err, sb->fault_code, "in a call nested in host function %s: %s", name,
+			    sb->fault.message);
+	return sandbox_stop_requested(sb) ? fault_stopped(sb, err) : 0;
+}
+
 static int call_host(mayfly_sandbox *sb, const struct manifest_import *import,
 		     const struct host_function *fn, mayfly_error *err)
 {
@@ -298,10 +307,7 @@ static int call_host(mayfly_sandbox *sb, const struct manifest_import *import,
 	if (!sb->poisoned && !sandbox_stop_requested(sb))
 		answer(sb, import, r, &result, &problem);
 	host_call_fini(&c);
-	if (sb->poisoned)
-		return fail(err, sb->fault_code, "in a call nested in host function %s: %s",
-			    import->name, sb->fault.message);
-	return sandbox_stop_requested(sb) ? fault_stopped(sb, err) : 0;
+	return after_callback(sb, import->name, err);
 }
 
 static int serve_host_call(mayfly_sandbox *sb, mayfly_error *err)
@@ -336,7 +342,7 @@ static int serve_print(mayfly_sandbox *sb, mayfly_error *err)
 		sb->print(sb->print_context, text, len);
 	sb->call->ret[0] = sb->print ? 1 : 0;
 	sb->call->reply = FN_REPLY_RETURN;
-	return sandbox_stop_requested(sb) ? fault_stopped(sb, err) : 0;
+	return after_callback(sb, "print", err);
 }
 
 static int serve_random(mayfly_sandbox *sb, mayfly_error *err)

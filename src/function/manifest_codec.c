@@ -15,9 +15,8 @@
 #include "core/error.h"
 #include "function/manifest_build.h"
 
-/* The least a record can take, so that no count makes more be allocated than there are bytes for. */
+/* The least one takes, so that no count makes more be allocated than there are bytes for. */
 #define MIN_FUNCTION_BYTES (8 + 1 + 1 + 1 + 5)
-#define MIN_SYMBOL_BYTES (8 + 8 + 1 + 1)
 
 /* --- encoding --------------------------------------------------------------------------------- */
 
@@ -290,7 +289,7 @@ static int get_counts(struct reader *rd, uint64_t *exports, uint64_t *imports,
 			    "table of functions: %" PRIu64 " exports, %" PRIu64
 			    " imports, %" PRIu64 " symbols are more than can be",
 			    *exports, *imports, *symbols);
-	if ((*exports + *imports) * MIN_FUNCTION_BYTES + *symbols * MIN_SYMBOL_BYTES > left)
+	if ((*exports + *imports) * MIN_FUNCTION_BYTES > left)
 		return cut_off(rd, err);
 	return MAYFLY_OK;
 }

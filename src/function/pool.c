@@ -284,9 +284,13 @@ int pool_acquire(mayfly_pool *pool, uint64_t wait_ns, mayfly_sandbox **out, mayf
 
 void pool_release(mayfly_pool *pool, mayfly_sandbox *sb)
 {
-	/* Before anybody else can have it, and on the time of who used it. */
-	int r = sandbox_restore(sb, pool->snap, NULL);
+	int r;
 
+	/* From within a call in it: it cannot be restored, and must not be freed. */
+	if (sb->depth)
+		return;
+	/* Before anybody else can have it, and on the time of who used it. */
+	r = sandbox_restore(sb, pool->snap, NULL);
 	if (r == 0)
 		r = sandbox_set_limits(sb, pool->options.timeout_ns, pool->options.cpu_time_ns,
 				       NULL);

@@ -18,23 +18,34 @@ static struct mayfly_sandbox *sandbox_of(struct watchdog_entry *entry)
 
 /* --- Stopping a call ------------------------------------------------------------------------- */
 
-bool sandbox_stop(mayfly_sandbox *sb, int code, const char *reason)
+static uint64_t load_state(const mayfly_sandbox *sb)
 {
-	uint32_t expected = RUN_RUNNING;
+	return __atomic_load_n(&sb->run_state, __ATOMIC_ACQUIRE);
+}
 
-	if (!__atomic_compare_exchange_n(&sb->run_state, &expected, RUN_STOPPING, false,
+bool sandbox_stop(mayfly_sandbox *sb, uint64_t seen, int code, const char *reason)
+{
+	uint64_t call = seen - seen % RUN_STATES;
+
+	if (seen % RUN_STATES != RUN_RUNNING ||
+	    !__atomic_compare_exchange_n(&sb->run_state, &seen, call + RUN_STOPPING, false,
 					 __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 		return false;
 	sb->stop_code = code;
 	sb->stop_reason = reason;
 	hv_vcpu_kick(sb->inst.vcpu);
-	__atomic_store_n(&sb->run_state, RUN_STOPPED, __ATOMIC_RELEASE);
+	__atomic_store_n(&sb->run_state, call + RUN_STOPPED, __ATOMIC_RELEASE);
 	return true;
+}
+
+bool sandbox_interrupt(mayfly_sandbox *sb)
+{
+	return sandbox_stop(sb, load_state(sb), MAYFLY_E_INTERRUPTED, "interrupt");
 }
 
 bool sandbox_stop_requested(const mayfly_sandbox *sb)
 {
-	return __atomic_load_n(&sb->run_state, __ATOMIC_ACQUIRE) != RUN_RUNNING;
+	return load_state(sb) % RUN_STATES != RUN_RUNNING;
 }
 
 static uint64_t clock_ns(clockid_t clock)
@@ -51,64 +62,77 @@ static uint64_t clock_ns(clockid_t clock)
 static uint64_t limit_expired(struct watchdog_entry *entry, uint64_t now)
 {
 	struct mayfly_sandbox *sb = sandbox_of(entry);
+	/* First of all: what is read below belongs to this call, or the stop comes to nothing. */
+	uint64_t seen = load_state(sb);
+	uint64_t deadline = __atomic_load_n(&sb->call_deadline, __ATOMIC_RELAXED);
+	uint64_t limit = __atomic_load_n(&sb->cpu_limit_ns, __ATOMIC_RELAXED);
 	uint64_t used, left;
 
-	if (now >= sb->call_deadline) {
-		sandbox_stop(sb, MAYFLY_E_TIMEOUT, "time limit");
+	if (now >= deadline) {
+		sandbox_stop(sb, seen, MAYFLY_E_TIMEOUT, "time limit");
 		return WATCHDOG_NEVER;
 	}
+	if (!limit)
+		return deadline;
+	used = clock_ns(__atomic_load_n(&sb->call_clock, __ATOMIC_RELAXED)) -
+	       __atomic_load_n(&sb->call_cpu_start, __ATOMIC_RELAXED);
+	if (used >= limit) {
+		sandbox_stop(sb, seen, MAYFLY_E_TIMEOUT, "CPU time limit");
+		return WATCHDOG_NEVER;
+	}
+	left = limit - used;
+	return left < deadline - now ? now + left : deadline;
+}
+
+/* Before the call is RUNNING, so that the watchdog finds it whole. Gives when to look first. */
+static uint64_t set_deadline(mayfly_sandbox *sb)
+{
+	uint64_t now = watchdog_now(), deadline, left;
+	clockid_t clock = 0;
+
+	if (!sb->timeout_ns || add_overflows(now, sb->timeout_ns, &deadline))
+		deadline = WATCHDOG_NEVER;
+	__atomic_store_n(&sb->call_deadline, deadline, __ATOMIC_RELAXED);
 	if (!sb->cpu_limit_ns)
-		return sb->call_deadline;
-	used = clock_ns(sb->call_clock) - sb->call_cpu_start + sb->cpu_used_ns;
-	if (used >= sb->cpu_limit_ns) {
-		sandbox_stop(sb, MAYFLY_E_TIMEOUT, "CPU time limit");
-		return WATCHDOG_NEVER;
-	}
-	left = sb->cpu_limit_ns - used;
-	return now + left < sb->call_deadline ? now + left : sb->call_deadline;
+		return deadline;
+	/* The clock as if it had begun with what earlier calls used. */
+	pthread_getcpuclockid(pthread_self(), &clock);
+	__atomic_store_n(&sb->call_clock, clock, __ATOMIC_RELAXED);
+	__atomic_store_n(&sb->call_cpu_start, clock_ns(CLOCK_THREAD_CPUTIME_ID) - sb->cpu_used_ns,
+			 __ATOMIC_RELAXED);
+	left = sb->cpu_limit_ns > sb->cpu_used_ns ? sb->cpu_limit_ns - sb->cpu_used_ns : 0;
+	return left < deadline - now ? now + left : deadline;
 }
 
 void sandbox_run_begin(mayfly_sandbox *sb)
 {
-	__atomic_store_n(&sb->run_state, RUN_RUNNING, __ATOMIC_RELEASE);
-	if (sb->timeout_ns || sb->cpu_limit_ns) {
-		uint64_t now = watchdog_now(), first;
+	uint64_t call = load_state(sb) + RUN_STATES; /* from IDLE to the next one's IDLE */
+	bool limited = sb->timeout_ns || sb->cpu_limit_ns;
+	uint64_t first = limited ? set_deadline(sb) : WATCHDOG_NEVER;
 
-		if (!sb->timeout_ns || add_overflows(now, sb->timeout_ns, &sb->call_deadline))
-			sb->call_deadline = WATCHDOG_NEVER;
-		first = sb->call_deadline;
-		if (sb->cpu_limit_ns) {
-			uint64_t left = sb->cpu_limit_ns > sb->cpu_used_ns
-						? sb->cpu_limit_ns - sb->cpu_used_ns
-						: 0;
-
-			pthread_getcpuclockid(pthread_self(), &sb->call_clock);
-			sb->call_cpu_start = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-			if (left < first - now)
-				first = now + left;
-		}
+	__atomic_store_n(&sb->run_state, call + RUN_RUNNING, __ATOMIC_RELEASE);
+	if (limited)
 		watchdog_arm(&sb->watch, first);
-	}
 }
 
 void sandbox_run_end(mayfly_sandbox *sb)
 {
-	uint32_t expected = RUN_RUNNING;
+	uint64_t seen = load_state(sb), call = seen - seen % RUN_STATES;
 
 	if (sb->timeout_ns || sb->cpu_limit_ns) {
 		watchdog_disarm(&sb->watch);
 		if (sb->cpu_limit_ns)
-			sb->cpu_used_ns +=
-				clock_ns(CLOCK_THREAD_CPUTIME_ID) - sb->call_cpu_start;
+			sb->cpu_used_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - sb->call_cpu_start;
 	}
-	if (__atomic_compare_exchange_n(&sb->run_state, &expected, RUN_IDLE, false,
+	seen = call + RUN_RUNNING;
+	if (__atomic_compare_exchange_n(&sb->run_state, &seen, call + RUN_IDLE, false,
 					__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 		return;
 	/* Somebody is about to kick: wait for it, so that it cannot hit a later call. */
-	while (__atomic_load_n(&sb->run_state, __ATOMIC_ACQUIRE) != RUN_STOPPED)
+	while (load_state(sb) % RUN_STATES != RUN_STOPPED)
 		sched_yield();
 	hv_vcpu_unkick(sb->inst.vcpu);
-	__atomic_store_n(&sb->run_state, RUN_IDLE, __ATOMIC_RELEASE);
+	__atomic_store_n(&sb->run_state, call + RUN_IDLE, __ATOMIC_RELEASE);
 }
 
 int sandbox_set_limits(mayfly_sandbox *sb, uint64_t timeout_ns, uint64_t cpu_time_ns,
@@ -216,7 +240,8 @@ int sandbox_new(const struct hv_backend *hv, struct mayfly_snapshot *snap,
 
 void sandbox_free(mayfly_sandbox *sb)
 {
-	if (!sb)
+	/* Within a call its stack would be pulled away under the caller: rather a leak. */
+	if (!sb || sb->depth)
 		return;
 	if (sb->watched)
 		watchdog_remove(&sb->watch);
@@ -228,7 +253,6 @@ void sandbox_free(mayfly_sandbox *sb)
 
 int sandbox_restore(mayfly_sandbox *sb, struct mayfly_snapshot *snap, mayfly_error *err)
 {
-	bool full;
 	int r;
 
 	if (sb->depth)

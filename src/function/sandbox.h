@@ -18,10 +18,12 @@
 #define SANDBOX_MAX_DEPTH 64
 
 /*
- * Whether a call may be stopped from outside. Only who moves RUNNING to STOPPING may kick the vCPU,
- * and the owner does not leave the call before STOPPED: so no kick outlives the call it was for.
+ * Whether a call may be stopped from outside: the low bits of run_state; the rest counts calls.
+ * Only who moves RUNNING to STOPPING may kick the vCPU, and the owner does not leave the call before
+ * STOPPED: so no kick outlives the call it was for. Who decides by what belongs to a call (its
+ * deadline) makes the move from the very value of run_state that it read before.
  */
-enum run_state { RUN_IDLE, RUN_RUNNING, RUN_STOPPING, RUN_STOPPED };
+enum { RUN_IDLE, RUN_RUNNING, RUN_STOPPING, RUN_STOPPED, RUN_STATES };
 
 struct host_function {
 	char *name;
@@ -39,7 +41,7 @@ struct mayfly_sandbox {
 	uint64_t area_base;   /* of them, arguments; behind are results of host functions */
 
 	/* Limits and stopping. */
-	uint32_t run_state; /* atomic, enum run_state */
+	uint64_t run_state; /* atomic */
 	int stop_code;	    /* MAYFLY_E_TIMEOUT or _INTERRUPTED; written in RUN_STOPPING */
 	const char *stop_reason;
 	struct watchdog_entry watch;
@@ -87,8 +89,13 @@ int sandbox_set_limits(mayfly_sandbox *sb, uint64_t timeout_ns, uint64_t cpu_tim
 /* Enter the VM once, to the gate and back, touching the pages that calls are known to need. */
 int sandbox_warm(mayfly_sandbox *sb, mayfly_error *err);
 
-/* Any thread. True if a call was running. `reason` is static text. */
-bool sandbox_stop(mayfly_sandbox *sb, int code, const char *reason);
+/*
+ * Any thread. Stop the call that is running when run_state is `seen`; true if there is one and it
+ * still is. `reason` is static text.
+ */
+bool sandbox_stop(mayfly_sandbox *sb, uint64_t seen, int code, const char *reason);
+/* The call that is running now. */
+bool sandbox_interrupt(mayfly_sandbox *sb);
 bool sandbox_stop_requested(const mayfly_sandbox *sb);
 /* Around the outermost call. */
 void sandbox_run_begin(mayfly_sandbox *sb);

@@ -512,25 +512,16 @@ uint32_t elf_page_prot(const struct elf_image *image, uint64_t va)
 	return prot;
 }
 
-static bool is_wx(const struct elf_image *image, uint64_t va)
-{
-	uint32_t both = ELF_WRITE | ELF_EXEC;
-
-	return (elf_page_prot(image, va) & both) == both;
-}
-
 uint64_t elf_find_wx_page(const struct elf_image *image)
 {
-	/* Pages between a segment's first and last are no other segment's. */
-	for (size_t i = 0; i < image->nsegments; i++) {
-		const struct elf_segment *seg = &image->segments[i];
-		uint64_t first = page_down(seg->va);
-		uint64_t last = page_down(seg->va + seg->memsz - 1);
+	const uint32_t both = ELF_WRITE | ELF_EXEC;
 
-		if (is_wx(image, first))
-			return first;
-		if (is_wx(image, last))
-			return last;
+	/* Of the segments that share a page, all but the first begin in it. */
+	for (size_t i = 0; i < image->nsegments; i++) {
+		uint64_t va = page_down(image->segments[i].va);
+
+		if ((elf_page_prot(image, va) & both) == both)
+			return va;
 	}
 	return 0;
 }

@@ -73,8 +73,8 @@ int elf_dynamic_read(const struct elf_file *file, struct elf_dynamic *out, mayfl
 struct relocator {
 	const struct elf_image *image;
 	uint8_t *mem;
-	const struct elf_segment
-		*last; /* the segment of the last target: mostly the next one's */
+	const struct elf_segment *last; /* of the last target: mostly the next one's too */
+	uint64_t left;			/* how many relocations may still come */
 };
 
 /* A table of relocations: its tags, and where it is in memory. */
@@ -87,26 +87,34 @@ struct reloc_table {
 	uint64_t count;
 };
 
-/* The eight bytes at `va`, or NULL where they do not lie within one segment. */
-static uint8_t *reloc_target(struct relocator *rel, uint64_t va)
+/*
+ * Find the eight bytes at `va`, before biasing, which relocation `index` of a table changes; they
+ * must lie within one segment.
+ */
+static int reloc_target(struct relocator *rel, const struct reloc_table *table, uint64_t index,
+			uint64_t va, uint8_t **ret_target, mayfly_error *err)
 {
 	const struct elf_segment *seg = rel->last;
+	uint64_t biased;
 
-	if (!seg || va < seg->va || !range_within(va - seg->va, 8, seg->memsz)) {
-		seg = elf_segment_at(rel->image, va, 8);
-		if (!seg)
-			return NULL;
-		rel->last = seg;
-	}
-	return rel->mem + (va - rel->image->start_va);
-}
-
-static int bad_target(const char *table, uint64_t index, uint64_t va, mayfly_error *err)
-{
-	return fail(err, MAYFLY_E_FORMAT,
-		    "relocation %" PRIu64 " of %s: its target, the 8 bytes at " X64
-		    ", does not lie within a segment",
-		    index, table, va);
+	if (rel->left == 0)
+		return fail(err, MAYFLY_E_FORMAT,
+			    "relocation %" PRIu64 " of %s: there are more than the image has "
+			    "room for",
+			    index, table->name);
+	rel->left--;
+	if (add_overflows(va, rel->image->bias, &biased))
+		seg = NULL;
+	else if (!seg || biased < seg->va || !range_within(biased - seg->va, 8, seg->memsz))
+		seg = elf_segment_at(rel->image, biased, 8);
+	if (!seg)
+		return fail(err, MAYFLY_E_FORMAT,
+			    "relocation %" PRIu64 " of %s: its target, the 8 bytes at " X64
+			    ", does not lie within a segment",
+			    index, table->name, va);
+	rel->last = seg;
+	*ret_target = rel->mem + (biased - rel->image->start_va);
+	return MAYFLY_OK;
 }
 
 /*
@@ -174,34 +182,36 @@ static int refuse_type(const struct reloc_table *table, uint64_t index, uint32_t
 static int apply_rela(struct relocator *rel, const struct reloc_table *table, mayfly_error *err)
 {
 	for (uint64_t i = 0; i < table->count; i++) {
-		Elf64_Rela r;
-		uint64_t va, value;
+		Elf64_Rela rela;
 		uint8_t *target;
+		uint64_t value;
+		int r;
 
-		memcpy(&r, table->mem + i * sizeof(r), sizeof(r));
-		if (ELF64_R_TYPE(r.r_info) == R_X86_64_NONE)
+		memcpy(&rela, table->mem + i * sizeof(rela), sizeof(rela));
+		if (ELF64_R_TYPE(rela.r_info) == R_X86_64_NONE)
 			continue;
-		if (ELF64_R_TYPE(r.r_info) != R_X86_64_RELATIVE)
-			return refuse_type(table, i, ELF64_R_TYPE(r.r_info), r.r_offset, err);
-		if (add_overflows(r.r_offset, rel->image->bias, &va))
-			return bad_target(table->name, i, r.r_offset, err);
-		target = reloc_target(rel, va);
-		if (!target)
-			return bad_target(table->name, i, r.r_offset, err);
-		value = rel->image->bias + (uint64_t)r.r_addend;
+		if (ELF64_R_TYPE(rela.r_info) != R_X86_64_RELATIVE)
+			return refuse_type(table, i, ELF64_R_TYPE(rela.r_info), rela.r_offset,
+					   err);
+		r = reloc_target(rel, table, i, rela.r_offset, &target, err);
+		if (r < 0)
+			return r;
+		value = rel->image->bias + (uint64_t)rela.r_addend;
 		memcpy(target, &value, sizeof(value));
 	}
 	return MAYFLY_OK;
 }
 
-static int add_bias(struct relocator *rel, const char *table, uint64_t index, uint64_t va,
-		    mayfly_error *err)
+static int add_bias(struct relocator *rel, const struct reloc_table *table, uint64_t index,
+		    uint64_t va, mayfly_error *err)
 {
-	uint8_t *target = reloc_target(rel, va);
+	uint8_t *target;
 	uint64_t value;
+	int r;
 
-	if (!target)
-		return bad_target(table, index, va - rel->image->bias, err);
+	r = reloc_target(rel, table, index, va, &target, err);
+	if (r < 0)
+		return r;
 	memcpy(&value, target, sizeof(value));
 	value += rel->image->bias;
 	memcpy(target, &value, sizeof(value));
@@ -218,16 +228,14 @@ static int apply_relr(struct relocator *rel, const struct reloc_table *table, ma
 
 	for (uint64_t i = 0; i < table->count; i++) {
 		uint64_t entry;
-		int r;
+		int r = MAYFLY_OK;
 
 		memcpy(&entry, table->mem + i * sizeof(entry), sizeof(entry));
 		if (!(entry & 1)) {
-			if (add_overflows(entry, rel->image->bias, &next))
-				return bad_target(table->name, i, entry, err);
-			r = add_bias(rel, table->name, i, next, err);
+			r = add_bias(rel, table, i, entry, err);
 			if (r < 0)
 				return r;
-			next += 8;
+			next = entry + 8;
 			continue;
 		}
 		if (i == 0)
@@ -235,9 +243,8 @@ static int apply_relr(struct relocator *rel, const struct reloc_table *table, ma
 				    "dynamic section: %s begins with a bitmap, not an address",
 				    table->name);
 		for (uint64_t bits = entry >> 1, va = next; bits; bits >>= 1, va += 8) {
-			if (!(bits & 1))
-				continue;
-			r = add_bias(rel, table->name, i, va, err);
+			if (bits & 1)
+				r = add_bias(rel, table, i, va, err);
 			if (r < 0)
 				return r;
 		}
@@ -268,11 +275,16 @@ static int check_tables(const struct elf_dynamic *dyn, mayfly_error *err)
 int elf_dynamic_relocate(const struct elf_image *image, const struct elf_dynamic *dyn,
 			 uint8_t *mem, mayfly_error *err)
 {
-	struct relocator rel = {.image = image, .mem = mem};
+	struct relocator rel = {
+		.image = image,
+		.mem = mem,
+		/* For each word two: linkers may list those of DT_JMPREL in DT_RELA too. */
+		.left = (image->end_va - image->start_va) / 4,
+	};
+	const uint64_t size = sizeof(Elf64_Rela);
 	struct reloc_table relr = {"DT_RELR", DT_RELR, DT_RELRSZ, 8, NULL, 0};
-	struct reloc_table rela = {"DT_RELA", DT_RELA, DT_RELASZ, sizeof(Elf64_Rela), NULL, 0};
-	struct reloc_table plt = {"DT_JMPREL",	      DT_JMPREL, DT_PLTRELSZ,
-				  sizeof(Elf64_Rela), NULL,	 0};
+	struct reloc_table rela = {"DT_RELA", DT_RELA, DT_RELASZ, size, NULL, 0};
+	struct reloc_table plt = {"DT_JMPREL", DT_JMPREL, DT_PLTRELSZ, size, NULL, 0};
 	int r;
 
 	r = check_tables(dyn, err);

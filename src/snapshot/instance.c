@@ -166,7 +166,7 @@ int instance_new(const struct hv_backend *hv, struct mayfly_snapshot *snap,
 	size_t words = bitmap_words(snap->guest->map.private_len / PAGE_SIZE);
 	int r;
 
-	*inst = (struct instance){.guest = snap->guest, .setup = *setup};
+	*inst = (struct instance){.guest = snap->guest, .setup = *setup, .owner = getpid()};
 	inst->snap = mayfly_snapshot_ref(snap);
 	inst->gm.map = &snap->guest->map;
 	inst->gm.shared_mem = snap->guest->shared;
@@ -202,6 +202,9 @@ void instance_fini(struct instance *inst)
 		snapshot_learn(inst->snap, inst->log);
 	hv_vcpu_free(inst->vcpu);
 	hv_vm_free(inst->vm);
+	/* In a forked child the memory is not there, and something else may be. */
+	if (inst->owner != getpid())
+		inst->gm.private_mem = NULL;
 	if (inst->mapped && inst->gm.private_mem)
 		munmap(inst->gm.private_mem, inst->guest->map.private_len);
 	else
@@ -223,7 +226,7 @@ static int collect(struct instance *inst, uint64_t *count, mayfly_error *err)
 	if (r < 0)
 		return r;
 	for (uint64_t page = 0; page < tables; page++)
-		inst->log[page / 64] &= ~((uint64_t)1 << (page % 64));
+		bitmap_clear(inst->log, page);
 	for (size_t i = 0; i < ARRAY_SIZE(inst->host_wrote); i++) {
 		struct guest_pages *w = &inst->host_wrote[i];
 

@@ -6,6 +6,8 @@
 #ifndef MAYFLY_SNAPSHOT_INSTANCE_H
 #define MAYFLY_SNAPSHOT_INSTANCE_H
 
+#include <sys/types.h>
+
 #include "snapshot/snapshot.h"
 
 #define INSTANCE_SLOT_PRIVATE 0
@@ -18,6 +20,7 @@ struct instance {
 	struct hv_vcpu *vcpu;
 	struct gmem gm;
 	struct cpu_setup setup;
+	pid_t owner; /* the process that made it */
 	bool mapped; /* private memory maps the snapshot's file; else it is a slice with copies */
 	/*
 	 * Transient pages that the host wrote since the last restore; KVM's log does not have those.
