@@ -5,8 +5,8 @@
 #include <string.h>
 #include <time.h>
 
-/* How many pages of the image a warm-up reads; each costs KVM some microseconds. */
-#define WARM_IMAGE_PAGES 96
+/* How many read-only pages a warm-up reads; each costs KVM some microseconds. */
+#define WARM_SHARED_PAGES 96
 
 const struct guest_kind *const sandbox_kinds[] = {&function_guest_kind, NULL};
 
@@ -299,11 +299,35 @@ static void add_touch(struct fn_call *call, uint64_t va)
 		call->stack[call->nstack++] = va;
 }
 
-/* The image's pages, but for those of huge images, and the pages that earlier VMs wrote. */
+static bool is_hot(const struct mayfly_snapshot *snap, uint64_t page)
+{
+	return __atomic_load_n(&snap->hot[page / 64], __ATOMIC_RELAXED) >> (page % 64) & 1;
+}
+
+/* Pages that earlier VMs wrote, and copies of the snapshot's that this one has anyway. */
+static void list_private(mayfly_sandbox *sb, const struct gmem_region *r)
+{
+	const struct mayfly_snapshot *snap = sb->inst.snap;
+
+	for (uint64_t off = 0; off < r->len; off += PAGE_SIZE) {
+		uint64_t page = (r->gpa + off) / PAGE_SIZE;
+
+		if (!snap->hot[page / 64] && !snap->present[page / 64]) {
+			off += (63 - page % 64) * PAGE_SIZE; /* large regions are mostly cold */
+			continue;
+		}
+		if (is_hot(snap, page))
+			add_touch(sb->call, (r->va + off) | (r->prot & GMEM_WRITE ? FN_TOUCH_WRITE : 0));
+		else if (!sb->inst.mapped && bitmap_test(snap->present, page))
+			add_touch(sb->call, r->va + off);
+	}
+}
+
+/* What calls are likely to need: of a huge image only the beginning. */
 static void list_pages(mayfly_sandbox *sb)
 {
 	const struct gmem_map *map = &sb->inst.guest->map;
-	uint64_t image = 0;
+	uint64_t shared = 0;
 
 	sb->call->nstack = 0;
 	for (uint32_t i = 0; i < map->count; i++) {
@@ -311,26 +335,11 @@ static void list_pages(mayfly_sandbox *sb)
 
 		if (!r->prot)
 			continue;
-		for (uint64_t off = 0; off < r->len; off += PAGE_SIZE) {
-			uint64_t page = (r->gpa + off) / PAGE_SIZE;
-
-			if (r->shared) {
-				if (image++ < WARM_IMAGE_PAGES)
-					add_touch(sb->call, r->va + off);
-				else
-					break;
-			} else if (__atomic_load_n(&sb->inst.snap->hot[page / 64],
-						   __ATOMIC_RELAXED) >>
-					   (page % 64) &
-				   1) {
-				add_touch(sb->call,
-					  (r->va + off) |
-						  (r->prot & GMEM_WRITE ? FN_TOUCH_WRITE : 0));
-			} else if (page % 64 == 0 && off + 64 * PAGE_SIZE <= r->len &&
-				   !sb->inst.snap->hot[page / 64]) {
-				off += 63 * PAGE_SIZE; /* large regions are mostly cold */
-			}
-		}
+		if (!r->shared)
+			list_private(sb, r);
+		for (uint64_t off = 0; r->shared && off < r->len && shared < WARM_SHARED_PAGES;
+		     off += PAGE_SIZE, shared++)
+			add_touch(sb->call, r->va + off);
 	}
 }
 
