@@ -3,9 +3,9 @@
  * Mayfly: every function call, every program, every small operating system in a virtual machine
  * of its own.
  *
- * A guest ELF file is loaded once into a *snapshot* (immutable, shared). A *sandbox* is one virtual
- * machine spawned from a snapshot. A *function* is a handle, resolved once by name, that is called
- * in any sandbox of the same guest. A *pool* keeps sandboxes ready.
+ * A guest ELF file is loaded once into a *snapshot* (immutable, shared). A *sandbox* is one
+ * virtual machine spawned from a snapshot. A *function* is a handle, resolved once by name,
+ * that is called in any sandbox of the same guest. A *pool* keeps sandboxes ready.
  *
  * Rules that hold for every function here:
  *
@@ -15,7 +15,7 @@
  * Threading.  Snapshots, functions and pools may be used from any number of threads at once.
  *             A sandbox is for one thread at a time (any thread, not a certain one); only
  *             mayfly_sandbox_interrupt() may be called on it from anywhere at any time.
- * Ownership.  What a _new, _load, _open, _snapshot or _ref function gives belongs to the caller,
+ * Ownership. What a _new, _load, _open, _snapshot or _ref function gives belongs to the caller,
  *             who gives it back with the _free, _unref or _release function named in its comment.
  *             These take NULL. Everything passed in is borrowed for the duration of the call,
  *             unless its comment says otherwise.
@@ -51,43 +51,48 @@ extern "C" {
 /* The version of the library that is running, as "MAJOR.MINOR.PATCH". Static storage. */
 MAYFLY_API const char *mayfly_version(void);
 
-/* --- Errors ---------------------------------------------------------------------------------- */
+/*
+ * --- Errors ----------------------------------------------------------------------------------
+ */
 
 enum mayfly_code {
 	MAYFLY_OK = 0,
-	MAYFLY_E_INVALID = -1,	    /* an argument or option makes no sense */
-	MAYFLY_E_NOMEM = -2,	    /* the host is out of memory, descriptors or the like */
-	MAYFLY_E_IO = -3,	    /* a file could not be opened, read, written */
-	MAYFLY_E_FORMAT = -4,	    /* a guest or snapshot file is malformed or damaged */
-	MAYFLY_E_UNSUPPORTED = -5,  /* well-formed, but not for this host, CPU or version */
-	MAYFLY_E_HYPERVISOR = -6,   /* no usable hypervisor: try `mayfly doctor` */
-	MAYFLY_E_NO_FUNCTION = -7,  /* the guest exports no function of that name */
-	MAYFLY_E_SIGNATURE = -8,    /* wrong number or type of arguments */
-	MAYFLY_E_TOO_LARGE = -9,    /* does not fit: arguments, image, options */
-	MAYFLY_E_FAULT = -10,	    /* the guest raised an exception; see mayfly_sandbox_fault() */
-	MAYFLY_E_ABORT = -11,	    /* the guest called abort; code and message in the fault */
-	MAYFLY_E_TIMEOUT = -12,	    /* the wall-clock or CPU time limit was reached */
+	MAYFLY_E_INVALID = -1,	   /* an argument or option makes no sense */
+	MAYFLY_E_NOMEM = -2,	   /* the host is out of memory, descriptors or the like */
+	MAYFLY_E_IO = -3,	   /* a file could not be opened, read, written */
+	MAYFLY_E_FORMAT = -4,	   /* a guest or snapshot file is malformed or damaged */
+	MAYFLY_E_UNSUPPORTED = -5, /* well-formed, but not for this host, CPU or version */
+	MAYFLY_E_HYPERVISOR = -6,  /* no usable hypervisor: try `mayfly doctor` */
+	MAYFLY_E_NO_FUNCTION = -7, /* the guest exports no function of that name */
+	MAYFLY_E_SIGNATURE = -8,   /* wrong number or type of arguments */
+	MAYFLY_E_TOO_LARGE = -9,   /* does not fit: arguments, image, options */
+	MAYFLY_E_FAULT = -10,	/* the guest raised an exception; see mayfly_sandbox_fault() */
+	MAYFLY_E_ABORT = -11,	/* the guest called abort; code and message in the fault */
+	MAYFLY_E_TIMEOUT = -12, /* the wall-clock or CPU time limit was reached */
 	MAYFLY_E_INTERRUPTED = -13, /* mayfly_sandbox_interrupt() */
 	MAYFLY_E_POISONED = -14,    /* an earlier call failed: restore or free the sandbox */
 	MAYFLY_E_BUSY = -15,	    /* not possible while a call is running */
 	MAYFLY_E_LIMIT = -16,	    /* a configured limit was reached */
 	MAYFLY_E_PROTOCOL = -17,    /* the guest broke the calling protocol */
-	MAYFLY_E_HOST_FUNCTION = -18 /* for host functions: failed, with a message for the guest */
+	MAYFLY_E_HOST_FUNCTION =
+		-18 /* for host functions: failed, with a message for the guest */
 };
 
 #define MAYFLY_ERROR_MESSAGE_SIZE 480
 
 /* What went wrong. Owned by the caller, needs no initialisation, holds no resources. */
 typedef struct mayfly_error {
-	int code;		/* MAYFLY_E_ */
-	int sys_errno;		/* errno of the system call behind it, or 0 */
+	int code;				 /* MAYFLY_E_ */
+	int sys_errno;				 /* errno of the system call behind it, or 0 */
 	char message[MAYFLY_ERROR_MESSAGE_SIZE]; /* one line, always terminated */
 } mayfly_error;
 
 /* A code's name in words, such as "wrong number or type of arguments". Static storage. */
 MAYFLY_API const char *mayfly_code_name(int code);
 
-/* --- Values ---------------------------------------------------------------------------------- */
+/*
+ * --- Values ----------------------------------------------------------------------------------
+ */
 
 typedef enum mayfly_type {
 	MAYFLY_VOID = 0, /* as a result only */
@@ -205,7 +210,9 @@ static inline mayfly_value mayfly_bytes_of(const void *data, size_t len)
 	return r;
 }
 
-/* --- Loading a guest ------------------------------------------------------------------------- */
+/*
+ * --- Loading a guest -------------------------------------------------------------------------
+ */
 
 typedef struct mayfly_snapshot mayfly_snapshot;
 
@@ -220,13 +227,16 @@ typedef struct mayfly_load_options {
 	/* The stack, in bytes; a guard lies below it. Default 256 KiB. */
 	uint64_t stack;
 	/*
-	 * Where the strings and bytes among arguments are put, in bytes: the sum of those of one
-	 * call, those of calls nested in it, and results of host functions. Default 64 KiB.
+	 * Where the strings and bytes among arguments are put, in bytes: the sum of those of
+	 * one call, those of calls nested in it, and results of host functions. Default 64 KiB.
 	 */
 	uint64_t call_area;
 } mayfly_load_options;
 
-#define MAYFLY_LOAD_OPTIONS_INIT {sizeof(mayfly_load_options), 0, 0, 0}
+#define MAYFLY_LOAD_OPTIONS_INIT                                                               \
+	{                                                                                      \
+		sizeof(mayfly_load_options), 0, 0, 0                                           \
+	}
 
 /*
  * Load a guest: a static or static-PIE x86-64 ELF file, whose exported functions were declared
@@ -242,7 +252,9 @@ MAYFLY_API int mayfly_load_memory(const void *elf, size_t len, const char *name,
 				  const mayfly_load_options *options, mayfly_snapshot **out,
 				  mayfly_error *err);
 
-/* --- Snapshots ------------------------------------------------------------------------------- */
+/*
+ * --- Snapshots -------------------------------------------------------------------------------
+ */
 
 /* Share: gives `snap` itself, counted once more. */
 MAYFLY_API mayfly_snapshot *mayfly_snapshot_ref(mayfly_snapshot *snap);
@@ -266,34 +278,38 @@ MAYFLY_API int mayfly_snapshot_open(const char *path, mayfly_snapshot **out, may
 
 typedef struct mayfly_snapshot_info {
 	size_t size;
-	uint64_t memory;	/* bytes of guest memory, all in all */
-	uint64_t stack;		/* bytes */
-	uint64_t call_area;	/* bytes */
-	uint64_t heap;		/* bytes left for the guest's heap */
-	uint64_t resident;	/* bytes of memory that the snapshot itself holds */
-	uint32_t functions;	/* exported functions */
-	uint32_t imports;	/* host functions that the guest names */
+	uint64_t memory;    /* bytes of guest memory, all in all */
+	uint64_t stack;	    /* bytes */
+	uint64_t call_area; /* bytes */
+	uint64_t heap;	    /* bytes left for the guest's heap */
+	uint64_t resident;  /* bytes of memory that the snapshot itself holds */
+	uint32_t functions; /* exported functions */
+	uint32_t imports;   /* host functions that the guest names */
 } mayfly_snapshot_info;
 
 /* `info->size` must be set. Never fails for a valid `size`. Errors: INVALID. */
 MAYFLY_API int mayfly_snapshot_get_info(const mayfly_snapshot *snap, mayfly_snapshot_info *info,
 					mayfly_error *err);
 
-/* --- Functions ------------------------------------------------------------------------------- */
+/*
+ * --- Functions -------------------------------------------------------------------------------
+ */
 
 typedef struct mayfly_function mayfly_function;
 
 /*
- * Find an exported function by name. The handle belongs to the guest's image: it is good for every
- * snapshot and sandbox that descends from the same load or open, for as long as one of them
- * lives. Errors: NO_FUNCTION (the message names near misses).
+ * Find an exported function by name. The handle belongs to the guest's image: it is good for
+ * every snapshot and sandbox that descends from the same load or open, for as long as one of
+ * them lives. Errors: NO_FUNCTION (the message names near misses).
  */
 MAYFLY_API int mayfly_snapshot_function(const mayfly_snapshot *snap, const char *name,
 					const mayfly_function **out, mayfly_error *err);
 /* The exported functions in the order of the file; NULL past the last. */
 MAYFLY_API const mayfly_function *mayfly_snapshot_function_at(const mayfly_snapshot *snap,
 							      uint32_t index);
-/* The host functions that the guest names: "name" and "result(arg,...)"; false past the last. */
+/*
+ * The host functions that the guest names: "name" and "result(arg,...)"; false past the last.
+ */
 MAYFLY_API bool mayfly_snapshot_import_at(const mayfly_snapshot *snap, uint32_t index,
 					  const char **name, const char **signature);
 
@@ -305,7 +321,9 @@ MAYFLY_API size_t mayfly_function_arg_count(const mayfly_function *fn);
 /* MAYFLY_VOID past the last argument. */
 MAYFLY_API mayfly_type mayfly_function_arg(const mayfly_function *fn, size_t index);
 
-/* --- Sandboxes ------------------------------------------------------------------------------- */
+/*
+ * --- Sandboxes -------------------------------------------------------------------------------
+ */
 
 typedef struct mayfly_sandbox mayfly_sandbox;
 
@@ -313,14 +331,15 @@ typedef struct mayfly_sandbox mayfly_sandbox;
  * A host function, called on the thread that is inside mayfly_sandbox_call().
  *
  * `args` have the number and types of the registered signature. Their strings are copies, good
- * until the function returns. Bytes are a view of guest memory: never larger than the guest, stable until the
- * function returns or calls the guest again (after which they may hold anything, but stay
- * readable). `result->type` is preset to the signature's result type: fill in the value. Strings
- * and bytes in it must stay valid until the function has returned and are copied then.
+ * until the function returns. Bytes are a view of guest memory: never larger than the guest,
+ * stable until the function returns or calls the guest again (after which they may hold
+ * anything, but stay readable). `result->type` is preset to the signature's result type: fill
+ * in the value. Strings and bytes in it must stay valid until the function has returned and are
+ * copied then.
  *
- * Return MAYFLY_OK, or a negative code after setting a message with mayfly_error_set(): the guest
- * gets the message from mayfly_host_error(), its call goes on with a zero result.
- * The function may call back into `sandbox` (nesting is limited by max_depth).
+ * Return MAYFLY_OK, or a negative code after setting a message with mayfly_error_set(): the
+ * guest gets the message from mayfly_host_error(), its call goes on with a zero result. The
+ * function may call back into `sandbox` (nesting is limited by max_depth).
  */
 typedef int (*mayfly_host_fn)(void *context, mayfly_sandbox *sandbox, const mayfly_value *args,
 			      size_t nargs, mayfly_value *result, mayfly_error *err);
@@ -363,15 +382,18 @@ typedef struct mayfly_sandbox_options {
 	uint32_t flags;
 } mayfly_sandbox_options;
 
-#define MAYFLY_SANDBOX_OPTIONS_INIT {sizeof(mayfly_sandbox_options), 0, 0, NULL, 0, NULL, NULL, 0, 0}
+#define MAYFLY_SANDBOX_OPTIONS_INIT                                                            \
+	{                                                                                      \
+		sizeof(mayfly_sandbox_options), 0, 0, NULL, 0, NULL, NULL, 0, 0                \
+	}
 
 /* Let the guest read the time-stamp counter. Without it RDTSC and RDTSCP are a fault. */
 #define MAYFLY_SANDBOX_ALLOW_TSC 1u
 
 /*
- * Make a virtual machine from a snapshot. `options` may be NULL; the host function array is copied,
- * the strings in it too. Free with mayfly_sandbox_free(). Errors: HYPERVISOR (with what to
- * do about it), NOMEM, INVALID, SIGNATURE (a host function's differs from the guest's).
+ * Make a virtual machine from a snapshot. `options` may be NULL; the host function array is
+ * copied, the strings in it too. Free with mayfly_sandbox_free(). Errors: HYPERVISOR (with what
+ * to do about it), NOMEM, INVALID, SIGNATURE (a host function's differs from the guest's).
  */
 MAYFLY_API int mayfly_sandbox_new(mayfly_snapshot *snap, const mayfly_sandbox_options *options,
 				  mayfly_sandbox **out, mayfly_error *err);
@@ -386,13 +408,14 @@ MAYFLY_API int mayfly_sandbox_register(mayfly_sandbox *sb, const mayfly_host_fun
 				       mayfly_error *err);
 
 /*
- * Call a function of the guest. `result` may be NULL. A string or bytes result is a view of guest
- * memory, checked to lie inside (a string to be terminated), valid until the next operation on `sb`.
+ * Call a function of the guest. `result` may be NULL. A string or bytes result is a view of
+ * guest memory, checked to lie inside (a string to be terminated), valid until the next
+ * operation on `sb`.
  *
  * These leave the sandbox usable: INVALID (the function is of another guest), SIGNATURE,
- * TOO_LARGE (strings and bytes exceed the call area), LIMIT (nesting), POISONED.
- * All others poison it: it refuses everything but restore and free until restored: FAULT, ABORT,
- * TIMEOUT, INTERRUPTED, PROTOCOL, HYPERVISOR.
+ * TOO_LARGE (strings and bytes exceed the call area), LIMIT (nesting), POISONED. All others
+ * poison it: it refuses everything but restore and free until restored: FAULT, ABORT, TIMEOUT,
+ * INTERRUPTED, PROTOCOL, HYPERVISOR.
  */
 MAYFLY_API int mayfly_sandbox_call(mayfly_sandbox *sb, const mayfly_function *fn,
 				   const mayfly_value *args, size_t nargs, mayfly_value *result,
@@ -400,17 +423,17 @@ MAYFLY_API int mayfly_sandbox_call(mayfly_sandbox *sb, const mayfly_function *fn
 
 /*
  * Stop the call that is running in `sb`, if one is: it ends with INTERRUPTED within about a
- * millisecond, or, when a host function is running, as soon as that returns. Without a running call
- * nothing happens, and no later call is affected. Any thread; not async-signal-safe.
- * True if a call was told to stop.
+ * millisecond, or, when a host function is running, as soon as that returns. Without a running
+ * call nothing happens, and no later call is affected. Any thread; not async-signal-safe. True
+ * if a call was told to stop.
  */
 MAYFLY_API bool mayfly_sandbox_interrupt(mayfly_sandbox *sb);
 
 /*
- * Put memory and CPU back to a snapshot's state: of the same guest and load options; NULL for the
- * one that it was spawned from or last restored to. Costs what was dirtied. Ends poisoning. Host
- * functions, sinks and limits stay; the CPU time used starts anew. Errors: INVALID (another guest),
- * BUSY (within a call), NOMEM, HYPERVISOR.
+ * Put memory and CPU back to a snapshot's state: of the same guest and load options; NULL for
+ * the one that it was spawned from or last restored to. Costs what was dirtied. Ends poisoning.
+ * Host functions, sinks and limits stay; the CPU time used starts anew. Errors: INVALID
+ * (another guest), BUSY (within a call), NOMEM, HYPERVISOR.
  */
 MAYFLY_API int mayfly_sandbox_restore(mayfly_sandbox *sb, mayfly_snapshot *snap,
 				      mayfly_error *err);
@@ -430,30 +453,32 @@ MAYFLY_API bool mayfly_sandbox_is_poisoned(const mayfly_sandbox *sb);
 
 typedef struct mayfly_sandbox_stats {
 	size_t size;
-	uint64_t calls;		   /* calls from the host, nested ones too */
-	uint64_t host_calls;	   /* calls of host functions */
+	uint64_t calls;	     /* calls from the host, nested ones too */
+	uint64_t host_calls; /* calls of host functions */
 	uint64_t restores;
-	uint64_t pages_restored;   /* all in all */
-	uint64_t last_restored;	   /* pages put back by the last restore */
-	uint64_t generation;	   /* what the guest sees as its generation number */
-	uint64_t cpu_time_ns;	   /* since the last restore; counted only with a CPU limit */
-	uint64_t private_bytes;	   /* host memory that this sandbox holds for itself */
+	uint64_t pages_restored; /* all in all */
+	uint64_t last_restored;	 /* pages put back by the last restore */
+	uint64_t generation;	 /* what the guest sees as its generation number */
+	uint64_t cpu_time_ns;	 /* since the last restore; counted only with a CPU limit */
+	uint64_t private_bytes;	 /* host memory that this sandbox holds for itself */
 } mayfly_sandbox_stats;
 
 /* `stats->size` must be set. Errors: INVALID. */
 MAYFLY_API int mayfly_sandbox_get_stats(const mayfly_sandbox *sb, mayfly_sandbox_stats *stats,
 					mayfly_error *err);
 
-/* --- Faults ---------------------------------------------------------------------------------- */
+/*
+ * --- Faults ----------------------------------------------------------------------------------
+ */
 
 typedef enum mayfly_fault_kind {
 	MAYFLY_FAULT_NONE = 0,
-	MAYFLY_FAULT_EXCEPTION = 1,	/* `vector` says which */
-	MAYFLY_FAULT_STACK_OVERFLOW = 2,/* an access below the stack */
-	MAYFLY_FAULT_ABORT = 3,		/* abort or failed assertion: `abort_code`, `message` */
-	MAYFLY_FAULT_STOPPED = 4,	/* timeout or interrupt, in the midst of a call */
-	MAYFLY_FAULT_PROTOCOL = 5,	/* broke the calling protocol */
-	MAYFLY_FAULT_HYPERVISOR = 6	/* KVM could not go on: internal error, shutdown */
+	MAYFLY_FAULT_EXCEPTION = 1,	 /* `vector` says which */
+	MAYFLY_FAULT_STACK_OVERFLOW = 2, /* an access below the stack */
+	MAYFLY_FAULT_ABORT = 3,	    /* abort or failed assertion: `abort_code`, `message` */
+	MAYFLY_FAULT_STOPPED = 4,   /* timeout or interrupt, in the midst of a call */
+	MAYFLY_FAULT_PROTOCOL = 5,  /* broke the calling protocol */
+	MAYFLY_FAULT_HYPERVISOR = 6 /* KVM could not go on: internal error, shutdown */
 } mayfly_fault_kind;
 
 #define MAYFLY_FAULT_MESSAGE_SIZE 1024
@@ -464,25 +489,31 @@ typedef struct mayfly_fault {
 	uint32_t vector;     /* x86 exception number, 14 for a page fault (SDM vol. 3, 6.15) */
 	uint32_t error_code; /* of the exception, 0 where it has none */
 	int32_t abort_code;
-	uint64_t address;    /* what a page fault could not access */
-	uint64_t ip;	     /* the guest instruction's address */
+	uint64_t address; /* what a page fault could not access */
+	uint64_t ip;	  /* the guest instruction's address */
 	uint64_t sp;
-	const char *function; /* of the ELF symbol that holds `ip`, or NULL; lives as the guest */
+	const char
+		*function; /* of the ELF symbol that holds `ip`, or NULL; lives as the guest */
 	uint64_t function_offset;
 	char message[MAYFLY_FAULT_MESSAGE_SIZE]; /* abort's, or a description; terminated */
 } mayfly_fault;
 
-/* Why `sb` is poisoned. `fault->size` must be set. Errors: INVALID (not poisoned, or `size`). */
+/*
+ * Why `sb` is poisoned. `fault->size` must be set. Errors: INVALID (not poisoned, or `size`).
+ */
 MAYFLY_API int mayfly_sandbox_fault(const mayfly_sandbox *sb, mayfly_fault *fault,
 				    mayfly_error *err);
 
 /*
- * Write an ELF core file of the sandbox as it is, poisoned or not, for `gdb GUEST CORE`. The file is made with mode
- * 0600, replacing what is there. Errors: BUSY, IO, NOMEM.
+ * Write an ELF core file of the sandbox as it is, poisoned or not, for `gdb GUEST CORE`. The
+ * file is made with mode 0600, replacing what is there. Errors: BUSY, IO, NOMEM.
  */
-MAYFLY_API int mayfly_sandbox_write_core(mayfly_sandbox *sb, const char *path, mayfly_error *err);
+MAYFLY_API int mayfly_sandbox_write_core(mayfly_sandbox *sb, const char *path,
+					 mayfly_error *err);
 
-/* --- Pools ----------------------------------------------------------------------------------- */
+/*
+ * --- Pools -----------------------------------------------------------------------------------
+ */
 
 typedef struct mayfly_pool mayfly_pool;
 
@@ -490,30 +521,38 @@ typedef struct mayfly_pool_options {
 	size_t size;
 	/* Most sandboxes at one time, ready and lent out together. Default 64. */
 	uint32_t limit;
-	/* How many to keep ready; a thread of the pool's own makes them. Default 0: no thread. */
+	/*
+	 * How many to keep ready; a thread of the pool's own makes them. Default 0: no thread.
+	 */
 	uint32_t ready;
 	/* For every sandbox of the pool; may be NULL. Copied. */
 	const mayfly_sandbox_options *sandbox;
 } mayfly_pool_options;
 
-#define MAYFLY_POOL_OPTIONS_INIT {sizeof(mayfly_pool_options), 0, 0, NULL}
+#define MAYFLY_POOL_OPTIONS_INIT                                                               \
+	{                                                                                      \
+		sizeof(mayfly_pool_options), 0, 0, NULL                                        \
+	}
 
 /* Free with mayfly_pool_free(). Errors: INVALID, NOMEM, HYPERVISOR. */
 MAYFLY_API int mayfly_pool_new(mayfly_snapshot *snap, const mayfly_pool_options *options,
 			       mayfly_pool **out, mayfly_error *err);
 /* Frees the ready sandboxes. Those lent out must have been released before. */
 MAYFLY_API void mayfly_pool_free(mayfly_pool *pool);
-/* Have `count` ready before returning, as far as the limit allows. Errors: NOMEM, HYPERVISOR. */
+/*
+ * Have `count` ready before returning, as far as the limit allows. Errors: NOMEM, HYPERVISOR.
+ */
 MAYFLY_API int mayfly_pool_fill(mayfly_pool *pool, uint32_t count, mayfly_error *err);
 /*
- * Borrow a sandbox in the snapshot's state: a ready one, else a new one; at the limit wait up to
- * `wait_ns` for a release (0: do not wait, UINT64_MAX: for ever). Errors: LIMIT, NOMEM, HYPERVISOR.
+ * Borrow a sandbox in the snapshot's state: a ready one, else a new one; at the limit wait up
+ * to `wait_ns` for a release (0: do not wait, UINT64_MAX: for ever). Errors: LIMIT, NOMEM,
+ * HYPERVISOR.
  */
 MAYFLY_API int mayfly_pool_acquire(mayfly_pool *pool, uint64_t wait_ns, mayfly_sandbox **out,
 				   mayfly_error *err);
 /*
- * Give a sandbox back, poisoned or not. It is restored before anybody gets it again, or freed where
- * that fails.
+ * Give a sandbox back, poisoned or not. It is restored before anybody gets it again, or freed
+ * where that fails.
  */
 MAYFLY_API void mayfly_pool_release(mayfly_pool *pool, mayfly_sandbox *sb);
 
@@ -530,7 +569,9 @@ typedef struct mayfly_pool_stats {
 MAYFLY_API int mayfly_pool_get_stats(mayfly_pool *pool, mayfly_pool_stats *stats,
 				     mayfly_error *err);
 
-/* --- The host -------------------------------------------------------------------------------- */
+/*
+ * --- The host --------------------------------------------------------------------------------
+ */
 
 typedef struct mayfly_host_info {
 	size_t size;
@@ -540,11 +581,11 @@ typedef struct mayfly_host_info {
 	uint64_t xcr0;	     /* vector state that guests may use (SDM vol. 1, 13.3) */
 	uint32_t max_vcpus;
 	uint32_t max_memslots;
-	bool sync_regs;	      /* KVM_CAP_SYNC_REGS */
+	bool sync_regs;	       /* KVM_CAP_SYNC_REGS */
 	bool manual_dirty_log; /* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 */
-	bool readonly_memory; /* KVM_CAP_READONLY_MEM */
-	bool fsgsbase;	      /* lets a restore leave the segment bases to the guest's stub */
-	bool ring0_native;    /* ring 0 runs on the CPU; false: it is interpreted (PVM) */
+	bool readonly_memory;  /* KVM_CAP_READONLY_MEM */
+	bool fsgsbase;	       /* lets a restore leave the segment bases to the guest's stub */
+	bool ring0_native;     /* ring 0 runs on the CPU; false: it is interpreted (PVM) */
 } mayfly_host_info;
 
 /*

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a function guest and the host agree on: fixed guest-virtual addresses, the call block through
- * which calls pass, and the ELF notes that declare exports and imports. Included by host C,
- * guest C and assembly; the offsets are pinned by the assertions at the end.
+ * What a function guest and the host agree on: fixed guest-virtual addresses, the call block
+ * through which calls pass, and the ELF notes that declare exports and imports. Included by
+ * host C, guest C and assembly; the offsets are pinned by the assertions at the end.
  *
- * A round trip. The vCPU waits behind an OUT to FN_PORT_GATE. The host writes `reply` (and for a call the
- * arguments) and enters the VM; the gate, or the guest's hostcall that left through it, acts on
- * `reply` and leaves again by OUT with `op` saying why. The whole block can be written by the
- * guest at any time: the host reads each field once and believes none.
+ * A round trip. The vCPU waits behind an OUT to FN_PORT_GATE. The host writes `reply` (and for
+ * a call the arguments) and enters the VM; the gate, or the guest's hostcall that left through
+ * it, acts on `reply` and leaves again by OUT with `op` saying why. The whole block can be
+ * written by the guest at any time: the host reads each field once and believes none.
  */
 #ifndef MAYFLY_ABI_FUNCTION_H
 #define MAYFLY_ABI_FUNCTION_H
@@ -22,25 +22,28 @@
 #define FN_SUPERVISOR_VA 0x14000 /* ring 0: descriptor tables, exception stubs, stack */
 #define FN_LOW_STACK_TOP 0x1ff000
 #define FN_LOW_STACK_MAX 0x100000
-#define FN_IMAGE_MIN_VA 0x200000 /* where a static-PIE image is put, and the least address of any */
+#define FN_IMAGE_MIN_VA                                                                        \
+	0x200000 /* where a static-PIE image is put, and the least address of any */
 #define FN_IMAGE_MAX_VA 0x4000000000 /* images end below this */
 
 /* Entry points of the gate page. */
-#define FN_GATE_ENTER (FN_GATE_VA + 0x000)    /* the host sets RIP here after spawn and restore */
+#define FN_GATE_ENTER (FN_GATE_VA + 0x000) /* the host sets RIP here after spawn and restore */
 #define FN_GATE_HOSTCALL (FN_GATE_VA + 0x400) /* the guest calls here with `op` set */
 #define FN_GATE_SYSCALL (FN_GATE_VA + 0x800)  /* LSTAR: where the SYSCALL instruction ends up */
 
-#define FN_PORT_GATE 0x10	/* the one port ring 3 may write */
-#define FN_PORT_EXCEPTION 0x40	/* + vector, from ring 0 only */
+#define FN_PORT_GATE 0x10      /* the one port ring 3 may write */
+#define FN_PORT_EXCEPTION 0x40 /* + vector, from ring 0 only */
 
 /* fn_call.op: why the guest left. */
-#define FN_OP_READY 0	 /* nothing to say: answer to FN_REPLY_PARK */
-#define FN_OP_RESULT 1	 /* the called function returned */
-#define FN_OP_HOSTCALL 2 /* call the host function arg[0] = address of its import note's descriptor */
-#define FN_OP_ABORT 3	 /* arg[0] code (i32), arg[1], arg[2]: message address, length */
-#define FN_OP_PRINT 4	 /* arg[0], arg[1]: text address, length. ret[0]: 1 printed, 0 denied */
-#define FN_OP_RANDOM 5	 /* arg[0]: how many bytes, at most FN_MAX_RANDOM; the host puts them into stack[] */
-#define FN_OP_SYSCALL 6	 /* a SYSCALL instruction was executed */
+#define FN_OP_READY 0  /* nothing to say: answer to FN_REPLY_PARK */
+#define FN_OP_RESULT 1 /* the called function returned */
+#define FN_OP_HOSTCALL                                                                         \
+	2 /* call the host function arg[0] = address of its import note's descriptor */
+#define FN_OP_ABORT 3 /* arg[0] code (i32), arg[1], arg[2]: message address, length */
+#define FN_OP_PRINT 4 /* arg[0], arg[1]: text address, length. ret[0]: 1 printed, 0 denied */
+#define FN_OP_RANDOM                                                                           \
+	5 /* arg[0]: how many bytes, at most FN_MAX_RANDOM; the host puts them into stack[] */
+#define FN_OP_SYSCALL 6 /* a SYSCALL instruction was executed */
 
 /* fn_call.reply: what the host wants. */
 #define FN_REPLY_RETURN 0 /* the hostcall is done, results in ret[] */
@@ -93,34 +96,37 @@
 #define FN_FRESH_XSAVE 64
 
 /*
- * State components that ring 3 can change (SDM vol. 1, 13.1): x87, SSE, AVX, MPX, AVX-512, PKRU, TILECFG, APX.
- * More than guests are given: PVM leaves the host's XCR0 in force. All lie in the page; TILEDATA,
- * which does not, needs a permission that no vCPU asks for.
+ * State components that ring 3 can change (SDM vol. 1, 13.1): x87, SSE, AVX, MPX, AVX-512,
+ * PKRU, TILECFG, APX. More than guests are given: PVM leaves the host's XCR0 in force. All lie
+ * in the page; TILEDATA, which does not, needs a permission that no vCPU asks for.
  */
 #define FN_FRESH_COMPONENTS 0xa02ff
 
 /* fn_fresh.flags */
-#define FN_FRESH_FSGSBASE 1 /* WRFSBASE and WRGSBASE may be used */
+#define FN_FRESH_FSGSBASE 1   /* WRFSBASE and WRGSBASE may be used */
 #define FN_FRESH_HAVE_XSAVE 2 /* XRSTOR may be used; else FXRSTOR */
 
 #ifndef __ASSEMBLER__
 #include <stddef.h>
 #include <stdint.h>
 
-/* One page at FN_CALL_VA. Integer arguments and the like are passed by the System V ABI (3.2.3). */
+/*
+ * One page at FN_CALL_VA. Integer arguments and the like are passed by the System V ABI
+ * (3.2.3).
+ */
 struct fn_call {
-	uint32_t op;	   /* guest to host: FN_OP_ */
-	uint32_t reply;	   /* host to guest: FN_REPLY_ */
-	uint64_t fn;	   /* FN_REPLY_CALL: address of the function */
-	uint64_t iregs[6]; /* rdi, rsi, rdx, rcx, r8, r9 */
-	uint64_t sregs[8]; /* low halves of xmm0 to xmm7 */
-	uint64_t nstack;   /* eightbytes in stack[] */
+	uint32_t op;	     /* guest to host: FN_OP_ */
+	uint32_t reply;	     /* host to guest: FN_REPLY_ */
+	uint64_t fn;	     /* FN_REPLY_CALL: address of the function */
+	uint64_t iregs[6];   /* rdi, rsi, rdx, rcx, r8, r9 */
+	uint64_t sregs[8];   /* low halves of xmm0 to xmm7 */
+	uint64_t nstack;     /* eightbytes in stack[] */
 	uint64_t result[2];  /* FN_OP_RESULT: rax, rdx */
 	uint64_t result_sse; /* FN_OP_RESULT: low half of xmm0 */
 	uint64_t arg[4];     /* of the operation */
 	uint64_t nslots;     /* FN_OP_HOSTCALL: of slots[] used */
 	uint64_t ret[2];     /* FN_REPLY_RETURN: the result: value, or address and length */
-	uint64_t failed;     /* FN_REPLY_RETURN: 1: the host function failed, error[] says why */
+	uint64_t failed; /* FN_REPLY_RETURN: 1: the host function failed, error[] says why */
 	uint64_t generation; /* differs after each spawn and restore */
 	uint32_t flags;	     /* FN_FLAG_ */
 	uint32_t heap_reserved;
@@ -128,15 +134,20 @@ struct fn_call {
 	uint64_t heap_end;
 	uint8_t seed[32]; /* random, new after each spawn and restore */
 	uint8_t reserved1[224];
-	uint64_t slots[FN_MAX_SLOTS]; /* arguments of a host function, each zero-extended bits */
+	uint64_t
+		slots[FN_MAX_SLOTS]; /* arguments of a host function, each zero-extended bits */
 	uint8_t reserved2[256];
-	uint64_t stack[FN_MAX_TOUCH]; /* stack arguments, lowest address first; or pages to touch */
+	uint64_t stack
+		[FN_MAX_TOUCH]; /* stack arguments, lowest address first; or pages to touch */
 	uint8_t reserved3[256];
-	char error[FN_ERROR_SIZE];    /* NUL-terminated, see failed */
+	char error[FN_ERROR_SIZE]; /* NUL-terminated, see failed */
 	uint8_t reserved4[1024];
 };
 
-/* One page at FN_FRESH_VA: what the gate loads on entry, so that nothing of an earlier call is left. */
+/*
+ * One page at FN_FRESH_VA: what the gate loads on entry, so that nothing of an earlier call is
+ * left.
+ */
 struct fn_fresh {
 	uint64_t fs_base;
 	uint64_t gs_base;
@@ -147,7 +158,7 @@ struct fn_fresh {
 	uint8_t xsave[4096 - 64]; /* standard format, 64-byte aligned (SDM vol. 1, 13.4) */
 };
 
-#define FN_PIN(type, field, offset)                                                                \
+#define FN_PIN(type, field, offset)                                                            \
 	_Static_assert(offsetof(type, field) == (offset), #type "." #field " moved")
 FN_PIN(struct fn_call, op, FN_CALL_OP);
 FN_PIN(struct fn_call, reply, FN_CALL_REPLY);

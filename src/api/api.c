@@ -23,8 +23,8 @@
 
 const char *mayfly_version(void)
 {
-	return STRINGIFY(MAYFLY_VERSION_MAJOR) "." STRINGIFY(MAYFLY_VERSION_MINOR) "." STRINGIFY(
-		MAYFLY_VERSION_PATCH);
+	return STRINGIFY(MAYFLY_VERSION_MAJOR) "." STRINGIFY(
+		MAYFLY_VERSION_MINOR) "." STRINGIFY(MAYFLY_VERSION_PATCH);
 }
 
 mayfly_value mayfly_string(const char *s)
@@ -41,16 +41,20 @@ static int null_argument(const char *what, mayfly_error *err)
 	return fail(err, MAYFLY_E_INVALID, "%s is a null pointer", what);
 }
 
-/* --- Loading --------------------------------------------------------------------------------- */
+/*
+ * --- Loading ---------------------------------------------------------------------------------
+ */
 
 static uint64_t size_or(uint64_t given, uint64_t otherwise)
 {
 	/* What is so large that rounding would overflow is refused by the layout. */
-	return given ? (given > UINT64_MAX / 2 ? given & ~PAGE_MASK : page_up(given)) : otherwise;
+	return given ? (given > UINT64_MAX / 2 ? given & ~PAGE_MASK : page_up(given))
+		     : otherwise;
 }
 
 int mayfly_load_memory(const void *elf, size_t len, const char *name,
-		       const mayfly_load_options *options, mayfly_snapshot **out, mayfly_error *err)
+		       const mayfly_load_options *options, mayfly_snapshot **out,
+		       mayfly_error *err)
 {
 	struct function_sizes sizes;
 	const struct hv_host *host;
@@ -100,8 +104,8 @@ static int read_file(const char *path, uint8_t **data, size_t *len, mayfly_error
 	return 0;
 }
 
-int mayfly_load_file(const char *path, const mayfly_load_options *options, mayfly_snapshot **out,
-		     mayfly_error *err)
+int mayfly_load_file(const char *path, const mayfly_load_options *options,
+		     mayfly_snapshot **out, mayfly_error *err)
 {
 	_cleanup_free_ uint8_t *data = NULL;
 	size_t len;
@@ -113,7 +117,9 @@ int mayfly_load_file(const char *path, const mayfly_load_options *options, mayfl
 	return r < 0 ? r : mayfly_load_memory(data, len, path, options, out, err);
 }
 
-/* --- Snapshots ------------------------------------------------------------------------------- */
+/*
+ * --- Snapshots -------------------------------------------------------------------------------
+ */
 
 int mayfly_snapshot_save(const mayfly_snapshot *snap, const char *path, mayfly_error *err)
 {
@@ -152,7 +158,9 @@ int mayfly_snapshot_get_info(const mayfly_snapshot *snap, mayfly_snapshot_info *
 	return options_give(info, &full, sizeof(full), "mayfly_snapshot_info", err);
 }
 
-/* --- Functions ------------------------------------------------------------------------------- */
+/*
+ * --- Functions -------------------------------------------------------------------------------
+ */
 
 int mayfly_snapshot_function(const mayfly_snapshot *snap, const char *name,
 			     const mayfly_function **out, mayfly_error *err)
@@ -206,7 +214,9 @@ mayfly_type mayfly_function_arg(const mayfly_function *fn, size_t index)
 	return index < fn->sig.nargs ? (mayfly_type)fn->sig.args[index] : MAYFLY_VOID;
 }
 
-/* --- Sandboxes ------------------------------------------------------------------------------- */
+/*
+ * --- Sandboxes -------------------------------------------------------------------------------
+ */
 
 static int sandbox_options(const mayfly_sandbox_options *given, mayfly_sandbox_options *o,
 			   mayfly_error *err)
@@ -216,11 +226,11 @@ static int sandbox_options(const mayfly_sandbox_options *given, mayfly_sandbox_o
 	if (r < 0)
 		return r;
 	if (o->flags & ~MAYFLY_SANDBOX_ALLOW_TSC)
-		return fail(err, MAYFLY_E_INVALID, "mayfly_sandbox_options.flags has unknown bits: 0x%x",
-			    o->flags);
+		return fail(err, MAYFLY_E_INVALID,
+			    "mayfly_sandbox_options.flags has unknown bits: 0x%x", o->flags);
 	if (o->max_depth > SANDBOX_MAX_DEPTH)
-		return fail(err, MAYFLY_E_INVALID, "max_depth of %u is more than %d", o->max_depth,
-			    SANDBOX_MAX_DEPTH);
+		return fail(err, MAYFLY_E_INVALID, "max_depth of %u is more than %d",
+			    o->max_depth, SANDBOX_MAX_DEPTH);
 	if (o->host_function_count && !o->host_functions)
 		return null_argument("mayfly_sandbox_options.host_functions", err);
 	return 0;
@@ -326,10 +336,12 @@ int mayfly_sandbox_write_core(mayfly_sandbox *sb, const char *path, mayfly_error
 	return sandbox_write_core(sb, path, err);
 }
 
-/* --- Pools ----------------------------------------------------------------------------------- */
+/*
+ * --- Pools -----------------------------------------------------------------------------------
+ */
 
-int mayfly_pool_new(mayfly_snapshot *snap, const mayfly_pool_options *options, mayfly_pool **out,
-		    mayfly_error *err)
+int mayfly_pool_new(mayfly_snapshot *snap, const mayfly_pool_options *options,
+		    mayfly_pool **out, mayfly_error *err)
 {
 	mayfly_sandbox_options sandbox;
 	mayfly_pool_options o;
@@ -342,8 +354,8 @@ int mayfly_pool_new(mayfly_snapshot *snap, const mayfly_pool_options *options, m
 	if (!snap || !out)
 		return null_argument(snap ? "out" : "snap", err);
 	if (o.limit && o.ready > o.limit)
-		return fail(err, MAYFLY_E_INVALID, "a pool of at most %u cannot keep %u ready", o.limit,
-			    o.ready);
+		return fail(err, MAYFLY_E_INVALID, "a pool of at most %u cannot keep %u ready",
+			    o.limit, o.ready);
 	o.sandbox = &sandbox;
 	return pool_new(&hv_kvm, snap, &o, out, err);
 }
@@ -382,7 +394,9 @@ int mayfly_pool_get_stats(mayfly_pool *pool, mayfly_pool_stats *stats, mayfly_er
 	return options_give(stats, &full, sizeof(full), "mayfly_pool_stats", err);
 }
 
-/* --- The host -------------------------------------------------------------------------------- */
+/*
+ * --- The host --------------------------------------------------------------------------------
+ */
 
 int mayfly_host_get_info(mayfly_host_info *info, mayfly_error *err)
 {
@@ -401,7 +415,8 @@ int mayfly_host_get_info(mayfly_host_info *info, mayfly_error *err)
 	full.xcr0 = host->xcr0;
 	full.max_vcpus = host->max_vcpus;
 	full.max_memslots = host->max_slots;
-	full.sync_regs = full.manual_dirty_log = full.readonly_memory = true; /* or hv_host fails */
+	full.sync_regs = full.manual_dirty_log = full.readonly_memory =
+		true; /* or hv_host fails */
 	full.fsgsbase = host->fsgsbase;
 	full.ring0_native = host->ring0_native;
 	return options_give(info, &full, sizeof(full), "mayfly_host_info", err);

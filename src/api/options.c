@@ -10,7 +10,8 @@ static int check_size(size_t size, const char *name, mayfly_error *err)
 {
 	if (size >= sizeof(size_t) && size <= MAX_SIZE)
 		return 0;
-	return fail(err, MAYFLY_E_INVALID, "%s.size is %zu: set it to sizeof(%s)", name, size, name);
+	return fail(err, MAYFLY_E_INVALID, "%s.size is %zu: set it to sizeof(%s)", name, size,
+		    name);
 }
 
 int options_copy(void *to, size_t size, const void *from, const char *name, mayfly_error *err)
@@ -29,8 +30,9 @@ int options_copy(void *to, size_t size, const void *from, const char *name, mayf
 	for (size_t i = size; i < given; i++)
 		if (((const unsigned char *)from)[i])
 			return fail(err, MAYFLY_E_INVALID,
-				    "%s has a field at offset %zu that this version (%s) does not know", name,
-				    i, mayfly_version());
+				    "%s has a field at offset %zu that this version (%s) does "
+				    "not know",
+				    name, i, mayfly_version());
 	memcpy(to, from, given < size ? given : size);
 	memcpy(to, &size, sizeof(size));
 	return 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Structures of callers built against another version of the library. They begin with their size;
- * fields that we know and they do not are zero, fields that they know and we do not must be.
+ * Structures of callers built against another version of the library. They begin with their
+ * size; fields that we know and they do not are zero, fields that they know and we do not must
+ * be.
  */
 #ifndef MAYFLY_API_OPTIONS_H
 #define MAYFLY_API_OPTIONS_H
@@ -9,8 +10,8 @@
 #include "core/error.h"
 
 /*
- * Copy *from (NULL: all defaults), whose first field is its size, into `to` of `size` bytes, size
- * field included. `name` for messages. Errors: INVALID.
+ * Copy *from (NULL: all defaults), whose first field is its size, into `to` of `size` bytes,
+ * size field included. `name` for messages. Errors: INVALID.
  */
 int options_copy(void *to, size_t size, const void *from, const char *name, mayfly_error *err);
 

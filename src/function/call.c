@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls into the guest. Arguments go straight to where the gate loads them into registers and stack
- * by the System V ABI for x86-64 (3.2.3); nothing is serialised or allocated on the way.
+ * Calls into the guest. Arguments go straight to where the gate loads them into registers and
+ * stack by the System V ABI for x86-64 (3.2.3); nothing is serialised or allocated on the way.
  */
 #include <string.h>
 
@@ -31,7 +31,10 @@ static void put_float(struct marshal *m, uint64_t bits)
 		m->call->stack[m->stack++] = bits;
 }
 
-/* A structure of two eightbytes goes into two registers or, if only one is left, to the stack whole. */
+/*
+ * A structure of two eightbytes goes into two registers or, if only one is left, to the stack
+ * whole.
+ */
 static void put_pair(struct marshal *m, uint64_t first, uint64_t second)
 {
 	if (m->ints < 5) {
@@ -183,7 +186,9 @@ static int put_args(mayfly_sandbox *sb, const mayfly_function *fn, const mayfly_
 	return 0;
 }
 
-/* --- Results --------------------------------------------------------------------------------- */
+/*
+ * --- Results ---------------------------------------------------------------------------------
+ */
 
 static int get_string(mayfly_sandbox *sb, const char *what, uint64_t va, mayfly_value *out,
 		      mayfly_error *err)
@@ -263,7 +268,9 @@ static int get_result(mayfly_sandbox *sb, const mayfly_function *fn, mayfly_valu
 	return r;
 }
 
-/* --- The run loop ---------------------------------------------------------------------------- */
+/*
+ * --- The run loop ----------------------------------------------------------------------------
+ */
 
 static int handle_exit(mayfly_sandbox *sb, const struct hv_exit *exit, uint32_t until,
 		       bool *done, mayfly_error *err)

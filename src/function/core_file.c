@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ELF core files, as Linux writes them for processes, so that `gdb GUEST CORE` just works: registers,
- * auxiliary vector (for a PIE's place), and the memory that ring 3 can see. Zero pages are holes.
+ * ELF core files, as Linux writes them for processes, so that `gdb GUEST CORE` just works:
+ * registers, auxiliary vector (for a PIE's place), and the memory that ring 3 can see. Zero
+ * pages are holes.
  */
 #include <elf.h>
 #include <errno.h>
@@ -29,7 +30,10 @@ struct notes {
 	size_t len;
 };
 
-/* ELF-64 notes have 4-byte alignment in practice (System V gABI, "Note Section", as Linux has it). */
+/*
+ * ELF-64 notes have 4-byte alignment in practice (System V gABI, "Note Section", as Linux has
+ * it).
+ */
 static void add_note(struct notes *n, uint32_t type, const void *desc, size_t len)
 {
 	Elf64_Nhdr header = {.n_namesz = 5, .n_descsz = (uint32_t)len, .n_type = type};
@@ -239,7 +243,9 @@ int sandbox_write_core(mayfly_sandbox *sb, const char *path, mayfly_error *err)
 	r = collect_notes(sb, notes, err);
 	if (r < 0)
 		return r;
-	/* A new file rather than what is there: not through somebody's link, not with its mode. */
+	/*
+	 * A new file rather than what is there: not through somebody's link, not with its mode.
+	 */
 	if (unlink(path) < 0 && errno != ENOENT)
 		return fail_errno(err, MAYFLY_E_IO, errno, "%s: cannot be replaced", path);
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);

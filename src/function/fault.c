@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What went wrong in a guest, in words: the exception, the address, the instruction and the function
- * that holds it. Every path here ends with the sandbox poisoned.
+ * What went wrong in a guest, in words: the exception, the address, the instruction and the
+ * function that holds it. Every path here ends with the sandbox poisoned.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,7 +9,9 @@
 
 #include "function/sandbox.h"
 
-/* A large frame may skip the page under the stack; up to here it is still called an overflow. */
+/*
+ * A large frame may skip the page under the stack; up to here it is still called an overflow.
+ */
 #define STACK_GUARD ((uint64_t)1 << 30)
 
 /* Page-fault error code (SDM vol. 3, 4.7). */
@@ -17,7 +19,10 @@
 #define PF_WRITE 2u
 #define PF_FETCH 16u
 
-/* The frame that an exception pushes in 64-bit mode (SDM vol. 3, 6.14.2), without the error code. */
+/*
+ * The frame that an exception pushes in 64-bit mode (SDM vol. 3, 6.14.2), without the error
+ * code.
+ */
 struct exception_frame {
 	uint64_t rip, cs, rflags, rsp, ss;
 };

@@ -87,7 +87,9 @@ static int plan_runs(const struct elf_image *image, struct layout_plan *plan, ma
 			struct layout_run *last =
 				plan->nruns ? &plan->runs[plan->nruns - 1] : NULL;
 			uint32_t prot = elf_page_prot(image, va) | GMEM_READ;
-			/* Only the first and last page of a segment can be shared with another. */
+			/*
+			 * Only the first and last page of a segment can be shared with another.
+			 */
 			uint64_t next = va == page_down(s->va) || va + PAGE_SIZE >= end
 						? va + PAGE_SIZE
 						: end - PAGE_SIZE;
@@ -134,9 +136,9 @@ static int place_image(struct function_guest *g, const struct elf_image *image,
 }
 
 /*
- * Thread-local storage, variant II (ELF Handling For Thread-Local Storage, 3.4.6): the block, then
- * the control block that FS points to; both at the very top of the stack, whose first page is
- * written by every call anyway.
+ * Thread-local storage, variant II (ELF Handling For Thread-Local Storage, 3.4.6): the block,
+ * then the control block that FS points to; both at the very top of the stack, whose first page
+ * is written by every call anyway.
  */
 static int place_tls(struct function_guest *g, const struct elf_image *image,
 		     const uint8_t *mem, struct fn_fresh *fresh, struct snapshot_builder *b,
@@ -283,8 +285,8 @@ int function_load(const void *elf, size_t len, const char *name,
 }
 
 /*
- * The vCPU is at the gate. By the ABI only callee-saved state outlives a call, of the vector state the control
- * words; all of it is kept as it is.
+ * The vCPU is at the gate. By the ABI only callee-saved state outlives a call, of the vector
+ * state the control words; all of it is kept as it is.
  */
 static int capture_cpu(const struct guest *guest, struct hv_vcpu *vcpu, uint8_t *page,
 		       mayfly_error *err)
@@ -311,7 +313,10 @@ static int capture_cpu(const struct guest *guest, struct hv_vcpu *vcpu, uint8_t 
 	return 0;
 }
 
-/* In a file: this, then the manifest. Host byte order is little-endian on the only architecture. */
+/*
+ * In a file: this, then the manifest. Host byte order is little-endian on the only
+ * architecture.
+ */
 struct saved_guest {
 	struct layout_plan plan;
 	uint64_t entry;
@@ -380,8 +385,8 @@ static int decode(const uint8_t *data, size_t len, struct guest **out, mayfly_er
 }
 
 /*
- * Everything in it is the guest's own business (a bad one faults in ring 3), but for the flags: they decide
- * whether the gate wipes what an earlier call left in registers.
+ * Everything in it is the guest's own business (a bad one faults in ring 3), but for the flags:
+ * they decide whether the gate wipes what an earlier call left in registers.
  */
 static int check_state(const uint8_t *page, const struct hv_host *host, mayfly_error *err)
 {

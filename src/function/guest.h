@@ -38,7 +38,10 @@ int function_load(const void *elf, size_t len, const char *name,
 		  const struct function_sizes *sizes, const struct hv_host *host,
 		  struct mayfly_snapshot **out, mayfly_error *err);
 
-/* A guest that is all but its shared image: map, tables, ring-0 parts, setup. For load and decode. */
+/*
+ * A guest that is all but its shared image: map, tables, ring-0 parts, setup. For load and
+ * decode.
+ */
 int function_guest_new(const struct layout_plan *plan, struct function_guest **out,
 		       mayfly_error *err);
 

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What guests ask of the host: host functions, printing, randomness, the end by abort. Requests lie
- * in the call block; every field is read once, into locals, then checked.
+ * What guests ask of the host: host functions, printing, randomness, the end by abort. Requests
+ * lie in the call block; every field is read once, into locals, then checked.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "function/sandbox.h"
 
-/* --- Registration ---------------------------------------------------------------------------- */
+/*
+ * --- Registration ----------------------------------------------------------------------------
+ */
 
 static void bind(mayfly_sandbox *sb)
 {
@@ -96,7 +98,9 @@ void sandbox_free_functions(mayfly_sandbox *sb)
 	sb->nfunctions = 0;
 }
 
-/* --- Calls ----------------------------------------------------------------------------------- */
+/*
+ * --- Calls -----------------------------------------------------------------------------------
+ */
 
 struct host_call {
 	mayfly_value args[MAYFLY_MAX_ARGS];
@@ -278,12 +282,14 @@ static void answer(mayfly_sandbox *sb, const struct manifest_import *import, int
 	sb->call->reply = FN_REPLY_RETURN;
 }
 
-/* The embedder's code ran: it may have called the guest again, and may have been told to stop. */
+/*
+ * The embedder's code ran: it may have called the guest again, and may have been told to stop.
+ */
 static int after_callback(mayfly_sandbox *sb, const char *name, mayfly_error *err)
 {
 	if (sb->poisoned)
-		return fail(err, sb->fault_code, "in a call nested in host function %s: %s", name,
-			    sb->fault.message);
+		return fail(err, sb->fault_code, "in a call nested in host function %s: %s",
+			    name, sb->fault.message);
 	return sandbox_stop_requested(sb) ? fault_stopped(sb, err) : 0;
 }
 

@@ -23,7 +23,7 @@ struct maker {
 
 static int check_plan(const struct layout_plan *p, mayfly_error *err)
 {
-	uint64_t last = FN_IMAGE_MIN_VA;
+	uint64_t last = FN_IMAGE_MIN_VA, total = 0;
 
 	if (p->memory > LAYOUT_MAX_MEMORY || (p->memory & PAGE_MASK))
 		return fail(err, MAYFLY_E_INVALID,
@@ -43,12 +43,15 @@ static int check_plan(const struct layout_plan *p, mayfly_error *err)
 		const struct layout_run *r = &p->runs[i];
 
 		if (r->va < last || !r->len || ((r->va | r->len) & PAGE_MASK) ||
-		    !range_within(r->va, r->len, FN_IMAGE_MAX_VA) || r->len > p->memory ||
+		    !range_within(r->va, r->len, FN_IMAGE_MAX_VA) ||
+		    r->len > p->memory - total ||
 		    (r->prot & ~(GMEM_READ | GMEM_WRITE | GMEM_EXEC)) ||
 		    ((r->prot & GMEM_WRITE) && (r->prot & GMEM_EXEC)))
 			return fail(err, MAYFLY_E_INVALID,
 				    "part %u of the image is out of place", i);
 		last = r->va + r->len;
+		/* Before tables are made for it: they cost memory, too. */
+		total += r->len;
 	}
 	return 0;
 }
@@ -132,7 +135,9 @@ static int too_small(const struct layout_plan *p, uint64_t need, mayfly_error *e
 		    (unsigned long long)p->call_area >> 10, (unsigned long long)need >> 10);
 }
 
-/* Lay out with room for `tables` pages of page tables; how many it took is in l->tables.used. */
+/*
+ * Lay out with room for `tables` pages of page tables; how many it took is in l->tables.used.
+ */
 static int try_make(const struct layout_plan *p, uint32_t tables, struct layout *l,
 		    mayfly_error *err)
 {
@@ -188,7 +193,9 @@ int layout_make(const struct layout_plan *plan, struct layout *out, mayfly_error
 
 	if (r < 0)
 		return r;
-	/* How many tables there are can depend on where they end; it only grows, and settles. */
+	/*
+	 * How many tables there are can depend on where they end; it only grows, and settles.
+	 */
 	for (;;) {
 		r = try_make(plan, tables, out, err);
 		if (r < 0 || out->tables.used <= tables)
@@ -200,11 +207,13 @@ int layout_make(const struct layout_plan *plan, struct layout *out, mayfly_error
 		paging_fini(&out->tables);
 		return r;
 	}
-	if (out->tables.capacity < tables) {
-		/* Unreached: capacity never shrinks below 8. Kept so that tables_len may be trusted. */
+	/*
+	 * It can have taken fewer in the end: the rest, which the map has room for, stays zero.
+	 */
+	r = paging_reserve(&out->tables, tables, err);
+	if (r < 0)
 		paging_fini(&out->tables);
-		return fail(err, MAYFLY_E_NOMEM, "no memory for page tables");
-	}
-	out->tables.used = tables;
-	return 0;
+	else
+		out->tables.used = tables;
+	return r;
 }

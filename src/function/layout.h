@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where everything of a function guest lies. A pure function of the plan, so that an opened snapshot
- * file gets its ring-0 parts from us, never from the file.
+ * Where everything of a function guest lies. A pure function of the plan, so that an opened
+ * snapshot file gets its ring-0 parts from us, never from the file.
  *
- * Guest-virtual:  0x10000 gate, state, call block, ring-0 page and stack; the stack under 2 MiB (if
+ * Guest-virtual: 0x10000 gate, state, call block, ring-0 page and stack; the stack under 2 MiB
+ * (if
  *                 it is small enough); the image; the heap; the call area; a large stack. Gaps,
  *                 which cost nothing, lie between.
  * Guest-physical: private: page tables, ring-0 stack, state, call block, stack, writable image,
@@ -53,8 +54,8 @@ struct layout {
 };
 
 /*
- * Check the plan (it may come from a file) and lay it out. On success the tables are the caller's:
- * paging_fini(). Errors: TOO_LARGE (says what is needed), INVALID, NOMEM.
+ * Check the plan (it may come from a file) and lay it out. On success the tables are the
+ * caller's: paging_fini(). Errors: TOO_LARGE (says what is needed), INVALID, NOMEM.
  */
 int layout_make(const struct layout_plan *plan, struct layout *out, mayfly_error *err);
 

@@ -18,7 +18,10 @@
 
 #define X64 "0x%" PRIx64
 
-/* --- checks that every manifest passes, however it was made ----------------------------------- */
+/*
+ * --- checks that every manifest passes, however it was made
+ * -----------------------------------
+ */
 
 bool manifest_is_identifier(const char *name, size_t len)
 {
@@ -152,7 +155,10 @@ void manifest_fini(struct manifest *m)
 	*m = (struct manifest){0};
 }
 
-/* --- from notes ------------------------------------------------------------------------------- */
+/*
+ * --- from notes
+ * -------------------------------------------------------------------------------
+ */
 
 struct builder {
 	const struct elf_image *image;
@@ -200,8 +206,8 @@ static int parse_declared_signature(const char *kind, struct declaration *decl,
 }
 
 /*
- * A descriptor of FN_NOTE_EXPORT or FN_NOTE_IMPORT: i64, name, NUL, signature, NUL, and perhaps more
- * NULs for alignment. Leaves out->va alone.
+ * A descriptor of FN_NOTE_EXPORT or FN_NOTE_IMPORT: i64, name, NUL, signature, NUL, and perhaps
+ * more NULs for alignment. Leaves out->va alone.
  */
 static int parse_declaration(const char *kind, const uint8_t *desc, size_t len, uint64_t va,
 			     struct declaration *out, mayfly_error *err)
@@ -382,12 +388,15 @@ int manifest_from_elf(struct elf_image *image, const void *data, size_t len, con
 	return MAYFLY_OK;
 }
 
-/* --- finding ---------------------------------------------------------------------------------- */
+/*
+ * --- finding
+ * ----------------------------------------------------------------------------------
+ */
 
 /*
- * How many letters have to be inserted, removed or replaced to make `b` of `a` (Levenshtein), or
- * `limit` + 1 if more than `limit`. Only the band of the table that can stay below is computed.
- * Both are at most MANIFEST_MAX_NAME long.
+ * How many letters have to be inserted, removed or replaced to make `b` of `a` (Levenshtein),
+ * or `limit` + 1 if more than `limit`. Only the band of the table that can stay below is
+ * computed. Both are at most MANIFEST_MAX_NAME long.
  */
 static size_t distance(const char *a, size_t na, const char *b, size_t nb, size_t limit)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a function guest declares: its exports, its imports (host functions it names), and the names of its functions for
- * messages. Immutable once made; part of the guest that all its snapshots share; saved with them.
+ * What a function guest declares: its exports, its imports (host functions it names), and the
+ * names of its functions for messages. Immutable once made; part of the guest that all its
+ * snapshots share; saved with them.
  */
 #ifndef MAYFLY_FUNCTION_MANIFEST_H
 #define MAYFLY_FUNCTION_MANIFEST_H
@@ -14,7 +15,8 @@
 
 /* mayfly_function of the public API. */
 struct mayfly_function {
-	const struct manifest *manifest; /* identity: handles are only good for their own guest */
+	const struct manifest
+		*manifest; /* identity: handles are only good for their own guest */
 	uint64_t va;
 	struct signature sig;
 	char name[MANIFEST_MAX_NAME + 1]; /* a C identifier */
@@ -22,7 +24,8 @@ struct mayfly_function {
 };
 
 struct manifest_import {
-	uint64_t note_va; /* what the guest passes to name it: address of the note's descriptor */
+	uint64_t
+		note_va; /* what the guest passes to name it: address of the note's descriptor */
 	struct signature sig;
 	char name[MANIFEST_MAX_NAME + 1];
 	char text[SIGNATURE_TEXT_MAX];
@@ -31,7 +34,7 @@ struct manifest_import {
 struct manifest {
 	struct mayfly_function *exports; /* in file order */
 	uint32_t nexports;
-	uint32_t *by_name; /* indices into exports, sorted by name */
+	uint32_t *by_name;		 /* indices into exports, sorted by name */
 	struct manifest_import *imports; /* ascending by note_va */
 	uint32_t nimports;
 	struct elf_symbol *symbols; /* ascending, owned; names in symbol_names */
@@ -41,10 +44,11 @@ struct manifest {
 };
 
 /*
- * From a loaded image (see elf_walk_notes); takes the symbols out of `image`. Checks names (C identifiers), signatures, that each
- * export lies in an executable page, no name is exported twice, the same import name has one signature everywhere, the ABI note
- * is there and of our version. Errors: FORMAT, UNSUPPORTED (no ABI note: "not built with mayfly_guest.h"...), TOO_LARGE, NOMEM.
- * manifest_fini() takes a zeroed or half-built one.
+ * From a loaded image (see elf_walk_notes); takes the symbols out of `image`. Checks names (C
+ * identifiers), signatures, that each export lies in an executable page, no name is exported
+ * twice, the same import name has one signature everywhere, the ABI note is there and of our
+ * version. Errors: FORMAT, UNSUPPORTED (no ABI note: "not built with mayfly_guest.h"...),
+ * TOO_LARGE, NOMEM. manifest_fini() takes a zeroed or half-built one.
  */
 int manifest_from_elf(struct elf_image *image, const void *data, size_t len, const uint8_t *mem,
 		      struct manifest *out, mayfly_error *err);
@@ -55,13 +59,17 @@ int manifest_find(const struct manifest *m, const char *name, const mayfly_funct
 		  mayfly_error *err);
 /* NULL if there is none at this (hostile) address. O(log n) */
 const struct manifest_import *manifest_import_at(const struct manifest *m, uint64_t note_va);
-/* The first import of this name, or NULL. Several notes may carry one name (one per object file). */
+/*
+ * The first import of this name, or NULL. Several notes may carry one name (one per object
+ * file).
+ */
 const struct manifest_import *manifest_import_named(const struct manifest *m, const char *name);
 
 /*
- * To and from bytes, for snapshot files: little-endian, self-delimiting, versioned by the file. manifest_encode allocates *out
- * (free()). manifest_decode takes hostile bytes, does every check of manifest_from_elf that does not need the image (addresses
- * must lie in [min_va, max_va)), and must be told exactly `len`. Errors: FORMAT, NOMEM.
+ * To and from bytes, for snapshot files: little-endian, self-delimiting, versioned by the file.
+ * manifest_encode allocates *out (free()). manifest_decode takes hostile bytes, does every
+ * check of manifest_from_elf that does not need the image (addresses must lie in [min_va,
+ * max_va)), and must be told exactly `len`. Errors: FORMAT, NOMEM.
  */
 int manifest_encode(const struct manifest *m, uint8_t **out, size_t *len, mayfly_error *err);
 int manifest_decode(const uint8_t *data, size_t len, uint64_t min_va, uint64_t max_va,

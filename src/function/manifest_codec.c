@@ -5,8 +5,8 @@
  *   each export: u64 address, name, signature;
  *   each import: u64 address of its note, name, signature; ascending by address;
  *   each symbol: u64 address, u64 size, name; ascending by address, one per address;
- * where names and signatures are a length byte and that many letters. A manifest has one encoding
- * only: what decodes encodes to the same bytes.
+ * where names and signatures are a length byte and that many letters. A manifest has one
+ * encoding only: what decodes encodes to the same bytes.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,7 +18,10 @@
 /* The least one takes, so that no count makes more be allocated than there are bytes for. */
 #define MIN_FUNCTION_BYTES (8 + 1 + 1 + 1 + 5)
 
-/* --- encoding --------------------------------------------------------------------------------- */
+/*
+ * --- encoding
+ * ---------------------------------------------------------------------------------
+ */
 
 static void put(uint8_t **at, uint64_t value, size_t bytes)
 {
@@ -80,7 +83,10 @@ int manifest_encode(const struct manifest *m, uint8_t **out, size_t *len, mayfly
 	return MAYFLY_OK;
 }
 
-/* --- decoding --------------------------------------------------------------------------------- */
+/*
+ * --- decoding
+ * ---------------------------------------------------------------------------------
+ */
 
 /* Hostile bytes and how far they were read, with what addresses in them may be. */
 struct reader {

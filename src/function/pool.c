@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The lock guards counts and the stack of ready sandboxes only: making, warming and restoring a VM
- * happens outside of it. A sandbox that is being made or restored counts as live, so the limit holds.
+ * The lock guards counts and the stack of ready sandboxes only: making, warming and restoring a
+ * VM happens outside of it. A sandbox that is being made or restored counts as live, so the
+ * limit holds.
  */
 #include "function/pool.h"
 
@@ -93,7 +94,9 @@ static void *keep_ready(void *arg)
 			continue;
 		}
 		pool->live++;
-		/* Out of something: acquire will report it; try again when somebody takes one. */
+		/*
+		 * Out of something: acquire will report it; try again when somebody takes one.
+		 */
 		if (make_ready(pool, NULL) < 0 && !pool->stopping)
 			pthread_cond_wait(&pool->wanted, &pool->lock);
 	}
@@ -118,8 +121,8 @@ static int start_thread(mayfly_pool *pool, mayfly_error *err)
 }
 
 /*
- * The strings in the host functions need to live as long as the pool. They are copied behind the
- * array, in one allocation.
+ * The strings in the host functions need to live as long as the pool. They are copied behind
+ * the array, in one allocation.
  */
 static int copy_functions(mayfly_pool *pool, mayfly_error *err)
 {

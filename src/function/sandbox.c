@@ -16,7 +16,9 @@ static struct mayfly_sandbox *sandbox_of(struct watchdog_entry *entry)
 					 offsetof(struct mayfly_sandbox, watch));
 }
 
-/* --- Stopping a call ------------------------------------------------------------------------- */
+/*
+ * --- Stopping a call -------------------------------------------------------------------------
+ */
 
 static uint64_t load_state(const mayfly_sandbox *sb)
 {
@@ -62,7 +64,9 @@ static uint64_t clock_ns(clockid_t clock)
 static uint64_t limit_expired(struct watchdog_entry *entry, uint64_t now)
 {
 	struct mayfly_sandbox *sb = sandbox_of(entry);
-	/* First of all: what is read below belongs to this call, or the stop comes to nothing. */
+	/*
+	 * First of all: what is read below belongs to this call, or the stop comes to nothing.
+	 */
 	uint64_t seen = load_state(sb);
 	uint64_t deadline = __atomic_load_n(&sb->call_deadline, __ATOMIC_RELAXED);
 	uint64_t limit = __atomic_load_n(&sb->cpu_limit_ns, __ATOMIC_RELAXED);
@@ -98,8 +102,8 @@ static uint64_t set_deadline(mayfly_sandbox *sb)
 	/* The clock as if it had begun with what earlier calls used. */
 	pthread_getcpuclockid(pthread_self(), &clock);
 	__atomic_store_n(&sb->call_clock, clock, __ATOMIC_RELAXED);
-	__atomic_store_n(&sb->call_cpu_start, clock_ns(CLOCK_THREAD_CPUTIME_ID) - sb->cpu_used_ns,
-			 __ATOMIC_RELAXED);
+	__atomic_store_n(&sb->call_cpu_start,
+			 clock_ns(CLOCK_THREAD_CPUTIME_ID) - sb->cpu_used_ns, __ATOMIC_RELAXED);
 	left = sb->cpu_limit_ns > sb->cpu_used_ns ? sb->cpu_limit_ns - sb->cpu_used_ns : 0;
 	return left < deadline - now ? now + left : deadline;
 }
@@ -122,7 +126,8 @@ void sandbox_run_end(mayfly_sandbox *sb)
 	if (sb->timeout_ns || sb->cpu_limit_ns) {
 		watchdog_disarm(&sb->watch);
 		if (sb->cpu_limit_ns)
-			sb->cpu_used_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - sb->call_cpu_start;
+			sb->cpu_used_ns =
+				clock_ns(CLOCK_THREAD_CPUTIME_ID) - sb->call_cpu_start;
 	}
 	seen = call + RUN_RUNNING;
 	if (__atomic_compare_exchange_n(&sb->run_state, &seen, call + RUN_IDLE, false,
@@ -152,7 +157,9 @@ int sandbox_set_limits(mayfly_sandbox *sb, uint64_t timeout_ns, uint64_t cpu_tim
 	return 0;
 }
 
-/* --- Life ------------------------------------------------------------------------------------ */
+/*
+ * --- Life ------------------------------------------------------------------------------------
+ */
 
 /* What the guest finds in the call block of a VM that begins anew. */
 static void begin_anew(mayfly_sandbox *sb)
@@ -291,7 +298,9 @@ int sandbox_capture(mayfly_sandbox *sb, struct mayfly_snapshot **out, mayfly_err
 	return r < 0 ? r : instance_capture(&sb->inst, out, err);
 }
 
-/* --- Warming up ------------------------------------------------------------------------------ */
+/*
+ * --- Warming up ------------------------------------------------------------------------------
+ */
 
 static void add_touch(struct fn_call *call, uint64_t va)
 {
@@ -317,7 +326,8 @@ static void list_private(mayfly_sandbox *sb, const struct gmem_region *r)
 			continue;
 		}
 		if (is_hot(snap, page))
-			add_touch(sb->call, (r->va + off) | (r->prot & GMEM_WRITE ? FN_TOUCH_WRITE : 0));
+			add_touch(sb->call,
+				  (r->va + off) | (r->prot & GMEM_WRITE ? FN_TOUCH_WRITE : 0));
 		else if (!sb->inst.mapped && bitmap_test(snap->present, page))
 			add_touch(sb->call, r->va + off);
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Function sandboxes: an instance with calls in and out. Files: sandbox.c (life, restore, stopping),
- * call.c (arguments, run loop, results), host.c (host functions and the gate's other requests), fault.c (what
- * went wrong), core_file.c.
+ * Function sandboxes: an instance with calls in and out. Files: sandbox.c (life, restore,
+ * stopping), call.c (arguments, run loop, results), host.c (host functions and the gate's other
+ * requests), fault.c (what went wrong), core_file.c.
  */
 #ifndef MAYFLY_FUNCTION_SANDBOX_H
 #define MAYFLY_FUNCTION_SANDBOX_H
@@ -19,9 +19,9 @@
 
 /*
  * Whether a call may be stopped from outside: the low bits of run_state; the rest counts calls.
- * Only who moves RUNNING to STOPPING may kick the vCPU, and the owner does not leave the call before
- * STOPPED: so no kick outlives the call it was for. Who decides by what belongs to a call (its
- * deadline) makes the move from the very value of run_state that it read before.
+ * Only who moves RUNNING to STOPPING may kick the vCPU, and the owner does not leave the call
+ * before STOPPED: so no kick outlives the call it was for. Who decides by what belongs to a
+ * call (its deadline) makes the move from the very value of run_state that it read before.
  */
 enum { RUN_IDLE, RUN_RUNNING, RUN_STOPPING, RUN_STOPPED, RUN_STATES };
 
@@ -55,10 +55,10 @@ struct mayfly_sandbox {
 
 	/* State. */
 	bool poisoned;
-	bool at_gate;	 /* the vCPU waits behind the gate's OUT: the next entry needs no registers */
+	bool at_gate; /* the vCPU waits behind the gate's OUT: the next entry needs no registers */
 	bool left_ring3; /* or was stopped elsewhere: the next restore resets the whole vCPU */
 	bool always_reset; /* every restore does: the gate cannot, on this host */
-	uint32_t depth;	 /* of mayfly_sandbox_call()s under way */
+	uint32_t depth;	   /* of mayfly_sandbox_call()s under way */
 	uint32_t max_depth;
 	mayfly_fault fault;	    /* why it is poisoned; strings in it live as the guest */
 	int fault_code;		    /* what calls that end by it give */
@@ -90,8 +90,8 @@ int sandbox_set_limits(mayfly_sandbox *sb, uint64_t timeout_ns, uint64_t cpu_tim
 int sandbox_warm(mayfly_sandbox *sb, mayfly_error *err);
 
 /*
- * Any thread. Stop the call that is running when run_state is `seen`; true if there is one and it
- * still is. `reason` is static text.
+ * Any thread. Stop the call that is running when run_state is `seen`; true if there is one and
+ * it still is. `reason` is static text.
  */
 bool sandbox_stop(mayfly_sandbox *sb, uint64_t seen, int code, const char *reason);
 /* The call that is running now. */
@@ -128,8 +128,9 @@ int fault_exit(mayfly_sandbox *sb, const struct hv_exit *exit, mayfly_error *err
 int fault_hypervisor(mayfly_sandbox *sb, int code, mayfly_error *err);
 
 /*
- * The registers of the guest's own code: as the vCPU has them or, after an exception on hardware, as the exception's
- * frame on ring 0's stack has them. *error_code of the exception (0 without).
+ * The registers of the guest's own code: as the vCPU has them or, after an exception on
+ * hardware, as the exception's frame on ring 0's stack has them. *error_code of the exception
+ * (0 without).
  */
 int fault_guest_regs(mayfly_sandbox *sb, uint32_t vector, struct cpu_regs *regs,
 		     uint32_t *error_code, mayfly_error *err);

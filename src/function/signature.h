@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Signatures as text, "i64(i64,string)", and taken apart. Text is hostile where it comes from a guest. */
+/*
+ * Signatures as text, "i64(i64,string)", and taken apart. Text is hostile where it comes from a
+ * guest.
+ */
 #ifndef MAYFLY_FUNCTION_SIGNATURE_H
 #define MAYFLY_FUNCTION_SIGNATURE_H
 

@@ -17,12 +17,12 @@ struct hv_vm;
 struct hv_vcpu;
 
 enum hv_exit_kind {
-	HV_EXIT_IO,	     /* a port was read or written */
-	HV_EXIT_MMIO,	     /* memory outside of any slot, or a write to a read-only slot */
-	HV_EXIT_HALT,	     /* HLT */
-	HV_EXIT_KICKED,	     /* hv_vcpu_kick(); guest state is between two instructions */
-	HV_EXIT_SHUTDOWN,    /* triple fault */
-	HV_EXIT_INTERNAL,    /* the hypervisor cannot go on, e.g. an instruction it cannot emulate */
+	HV_EXIT_IO,	  /* a port was read or written */
+	HV_EXIT_MMIO,	  /* memory outside of any slot, or a write to a read-only slot */
+	HV_EXIT_HALT,	  /* HLT */
+	HV_EXIT_KICKED,	  /* hv_vcpu_kick(); guest state is between two instructions */
+	HV_EXIT_SHUTDOWN, /* triple fault */
+	HV_EXIT_INTERNAL, /* the hypervisor cannot go on, e.g. an instruction it cannot emulate */
 	HV_EXIT_UNKNOWN
 };
 
@@ -52,7 +52,7 @@ struct hv_exit {
 struct hv_slot {
 	uint32_t id;
 	uint64_t gpa;
-	void *host;	/* page-aligned, mapped for as long as the VM lives */
+	void *host; /* page-aligned, mapped for as long as the VM lives */
 	uint64_t len;
 	bool readonly;	/* the guest may not write */
 	bool log_dirty; /* hv_vm_dirty() tells what the guest wrote */
@@ -69,7 +69,7 @@ struct hv_host {
 	 * never left ring 3 needs no hv_vcpu_reset().
 	 */
 	bool ring3_resets;
-	uint64_t xcr0; /* of CPU_XCR0_ALLOWED */
+	uint64_t xcr0;	      /* of CPU_XCR0_ALLOWED */
 	uint32_t features[8]; /* CPUID words as guests see them, see cpuid.h */
 	int api_version;
 	uint32_t max_vcpus;
@@ -89,10 +89,12 @@ struct hv_backend {
 	int (*vcpu_new)(struct hv_vm *vm, const struct cpu_setup *setup, struct hv_vcpu **out,
 			mayfly_error *err);
 	void (*vcpu_free)(struct hv_vcpu *vcpu);
-	int (*vcpu_reset)(struct hv_vcpu *vcpu, const struct cpu_setup *setup, mayfly_error *err);
+	int (*vcpu_reset)(struct hv_vcpu *vcpu, const struct cpu_setup *setup,
+			  mayfly_error *err);
 	void (*vcpu_set_regs)(struct hv_vcpu *vcpu, const struct cpu_regs *regs);
 	int (*vcpu_get_regs)(struct hv_vcpu *vcpu, struct cpu_regs *regs, mayfly_error *err);
-	int (*vcpu_get_control)(struct hv_vcpu *vcpu, struct cpu_control *out, mayfly_error *err);
+	int (*vcpu_get_control)(struct hv_vcpu *vcpu, struct cpu_control *out,
+				mayfly_error *err);
 	int (*vcpu_get_xsave)(struct hv_vcpu *vcpu, void *buffer, mayfly_error *err);
 	int (*vcpu_run)(struct hv_vcpu *vcpu, struct hv_exit *exit, mayfly_error *err);
 	void (*vcpu_kick)(struct hv_vcpu *vcpu);
@@ -135,9 +137,9 @@ static inline int hv_vm_map(struct hv_vm *vm, const struct hv_slot *slot, mayfly
 }
 
 /*
- * Fill the bitmap, a bit per page of the slot, with the pages that the guest wrote since the slot
- * was mapped or they were last cleaned. Pages stay in the log, writable without an exit, until
- * hv_vm_clean() names them.
+ * Fill the bitmap, a bit per page of the slot, with the pages that the guest wrote since the
+ * slot was mapped or they were last cleaned. Pages stay in the log, writable without an exit,
+ * until hv_vm_clean() names them.
  */
 static inline int hv_vm_dirty(struct hv_vm *vm, uint32_t slot, uint64_t *bitmap,
 			      mayfly_error *err)
@@ -145,7 +147,10 @@ static inline int hv_vm_dirty(struct hv_vm *vm, uint32_t slot, uint64_t *bitmap,
 	return vm->ops->vm_dirty(vm, slot, bitmap, err);
 }
 
-/* Take the bitmap's pages, of `pages` in the slot, out of the log: the next write puts them back. */
+/*
+ * Take the bitmap's pages, of `pages` in the slot, out of the log: the next write puts them
+ * back.
+ */
 static inline int hv_vm_clean(struct hv_vm *vm, uint32_t slot, uint64_t pages, uint64_t *bitmap,
 			      mayfly_error *err)
 {
@@ -178,7 +183,8 @@ static inline void hv_vcpu_set_regs(struct hv_vcpu *vcpu, const struct cpu_regs 
 	vcpu->ops->vcpu_set_regs(vcpu, regs);
 }
 
-static inline int hv_vcpu_get_regs(struct hv_vcpu *vcpu, struct cpu_regs *regs, mayfly_error *err)
+static inline int hv_vcpu_get_regs(struct hv_vcpu *vcpu, struct cpu_regs *regs,
+				   mayfly_error *err)
 {
 	return vcpu->ops->vcpu_get_regs(vcpu, regs, err);
 }

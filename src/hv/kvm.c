@@ -2,12 +2,12 @@
 /*
  * The KVM backend. One struct kvm_host per process, made at first use and kept.
  *
- * A kick needs neither signals nor masks. Another thread sets two flags in the vCPU's shared page:
- * immediate_exit makes the next KVM_RUN return at once; request_interrupt_window makes KVM leave the
- * running guest at its next exit to the kernel, because no interrupt controller is in the kernel
- * and the guest, in ring 3 with IF set, could always take an interrupt. That next exit is
- * forced by membarrier(2), which interrupts every CPU that runs a thread of this process. Without membarrier it is
- * the timer tick.
+ * A kick needs neither signals nor masks. Another thread sets two flags in the vCPU's shared
+ * page: immediate_exit makes the next KVM_RUN return at once; request_interrupt_window makes
+ * KVM leave the running guest at its next exit to the kernel, because no interrupt controller
+ * is in the kernel and the guest, in ring 3 with IF set, could always take an interrupt. That
+ * next exit is forced by membarrier(2), which interrupts every CPU that runs a thread of this
+ * process. Without membarrier it is the timer tick.
  */
 #include "hv/kvm.h"
 
@@ -32,15 +32,17 @@ static int open_device(mayfly_error *err)
 		return fd;
 	switch (errno) {
 	case ENOENT:
-		return fail_errno(err, MAYFLY_E_HYPERVISOR, ENOENT,
-				  "/dev/kvm is missing: load KVM's module (modprobe kvm_intel, kvm_amd "
-				  "or kvm_pvm), switch virtualisation on in the firmware, or pass the "
-				  "device into the container (--device /dev/kvm)");
+		return fail_errno(
+			err, MAYFLY_E_HYPERVISOR, ENOENT,
+			"/dev/kvm is missing: load KVM's module (modprobe kvm_intel, kvm_amd "
+			"or kvm_pvm), switch virtualisation on in the firmware, or pass the "
+			"device into the container (--device /dev/kvm)");
 	case EACCES:
 	case EPERM:
-		return fail_errno(err, MAYFLY_E_HYPERVISOR, errno,
-				  "no permission for /dev/kvm: add the user to the group that owns it "
-				  "(usermod -aG kvm USER, then log in again)");
+		return fail_errno(
+			err, MAYFLY_E_HYPERVISOR, errno,
+			"no permission for /dev/kvm: add the user to the group that owns it "
+			"(usermod -aG kvm USER, then log in again)");
 	default:
 		return fail_errno(err, MAYFLY_E_HYPERVISOR, errno, "cannot open /dev/kvm");
 	}
@@ -70,14 +72,16 @@ static int check_capabilities(struct kvm_host *host, mayfly_error *err)
 	for (size_t i = 0; i < ARRAY_SIZE(required); i++)
 		if (ioctl(host->fd, KVM_CHECK_EXTENSION, required[i].cap) <= 0)
 			return fail(err, MAYFLY_E_HYPERVISOR,
-				    "this KVM lacks %s; Linux 5.1 or newer has it", required[i].name);
+				    "this KVM lacks %s; Linux 5.1 or newer has it",
+				    required[i].name);
 	if (sync < 0 || (sync & need) != need)
 		return fail(err, MAYFLY_E_HYPERVISOR,
 			    "this KVM lacks KVM_CAP_SYNC_REGS; Linux 4.17 or newer has it");
 	if (log < 0 || !(log & (int)KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE))
-		return fail(err, MAYFLY_E_HYPERVISOR,
-			    "this KVM lacks KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2; Linux 5.1 or newer "
-			    "has it");
+		return fail(
+			err, MAYFLY_E_HYPERVISOR,
+			"this KVM lacks KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2; Linux 5.1 or newer "
+			"has it");
 	return 0;
 }
 
@@ -93,8 +97,8 @@ static int init_host(struct kvm_host *host, mayfly_error *err)
 		return r;
 	size = ioctl(host->fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (size < (int)sizeof(struct kvm_run))
-		return fail_errno(err, MAYFLY_E_HYPERVISOR, errno, "KVM_GET_VCPU_MMAP_SIZE gave %d",
-				  size);
+		return fail_errno(err, MAYFLY_E_HYPERVISOR, errno,
+				  "KVM_GET_VCPU_MMAP_SIZE gave %d", size);
 	host->run_size = (size_t)size;
 	r = ioctl(host->fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
 	host->info.max_vcpus = r > 0 ? (uint32_t)r : 1;
@@ -165,7 +169,8 @@ static int fail_resources(mayfly_error *err, const char *what)
 
 	if (e == EMFILE || e == ENFILE)
 		return fail_errno(err, MAYFLY_E_NOMEM, e,
-				  "%s: a sandbox needs two file descriptors: raise ulimit -n", what);
+				  "%s: a sandbox needs two file descriptors: raise ulimit -n",
+				  what);
 	if (e == ENOMEM || e == ENOSPC || e == EAGAIN)
 		return fail_errno(err, MAYFLY_E_NOMEM, e, "%s", what);
 	return fail_errno(err, MAYFLY_E_HYPERVISOR, e, "%s", what);
@@ -233,7 +238,10 @@ static int kvm_vm_clean(struct hv_vm *base, uint32_t slot, uint64_t pages, uint6
 			mayfly_error *err)
 {
 	struct kvm_vm *vm = (struct kvm_vm *)base;
-	/* num_pages: a multiple of 64, or up to the slot's end (Documentation/virt/kvm/api.rst 4.117) */
+	/*
+	 * num_pages: a multiple of 64, or up to the slot's end (Documentation/virt/kvm/api.rst
+	 * 4.117)
+	 */
 	struct kvm_clear_dirty_log clear = {.slot = slot, .dirty_bitmap = bitmap};
 
 	for (uint64_t first = 0; first < pages; first += clear.num_pages) {
@@ -243,7 +251,8 @@ static int kvm_vm_clean(struct hv_vm *base, uint32_t slot, uint64_t pages, uint6
 		clear.num_pages = left > (1u << 30) ? 1u << 30 : (uint32_t)left;
 		clear.dirty_bitmap = bitmap + first / 64;
 		if (ioctl(vm->fd, KVM_CLEAR_DIRTY_LOG, &clear) < 0)
-			return fail_errno(err, MAYFLY_E_HYPERVISOR, errno, "KVM_CLEAR_DIRTY_LOG");
+			return fail_errno(err, MAYFLY_E_HYPERVISOR, errno,
+					  "KVM_CLEAR_DIRTY_LOG");
 	}
 	return 0;
 }
@@ -333,7 +342,10 @@ static int kvm_vcpu_run(struct hv_vcpu *base, struct hv_exit *exit, mayfly_error
 
 	for (;;) {
 		int r = ioctl(vcpu->fd, KVM_RUN, 0);
-		/* EINTR: a signal of the host's, or a kick. Both windows are benign without one. */
+		/*
+		 * EINTR: a signal of the host's, or a kick. Both windows are benign without
+		 * one.
+		 */
 		bool benign = r < 0 ? errno == EINTR || errno == EAGAIN
 				    : vcpu->run->exit_reason == KVM_EXIT_IRQ_WINDOW_OPEN ||
 					      vcpu->run->exit_reason == KVM_EXIT_INTR;

@@ -43,8 +43,8 @@ static void put_leaf(struct kvm_cpuid_entry2 *e, const struct cpuid_leaf *l)
 }
 
 /*
- * PVM runs ring 3 on the CPU itself, whatever guests are told, and lists hardly any feature as supported:
- * there the CPU's own features count.
+ * PVM runs ring 3 on the CPU itself, whatever guests are told, and lists hardly any feature as
+ * supported: there the CPU's own features count.
  */
 static void add_native_features(struct cpuid_leaf *l)
 {
@@ -159,8 +159,9 @@ static void build_sregs(const struct kvm_host *host, const struct cpu_setup *set
 		.limit = setup->tss_limit,
 		.selector = CPU_SEL_TSS,
 		/*
-		 * VMX demands a busy TSS (SDM vol. 3, 26.3.1.2). AMD does not show the busy bit there,
-		 * and QEMU's emulation of SVM honours the I/O bitmap of an available one only.
+		 * VMX demands a busy TSS (SDM vol. 3, 26.3.1.2). AMD does not show the busy bit
+		 * there, and QEMU's emulation of SVM honours the I/O bitmap of an available one
+		 * only.
 		 */
 		.type = strcmp(info->kind, "svm") ? SEGMENT_TSS_BUSY : SEGMENT_TSS_AVAILABLE,
 		.present = 1,
@@ -187,7 +188,8 @@ static void build_sregs(const struct kvm_host *host, const struct cpu_setup *set
 
 static int set_xcr0(struct kvm_vcpu *vcpu, mayfly_error *err)
 {
-	struct kvm_xcrs xcrs = {.nr_xcrs = 1, .xcrs = {{.xcr = 0, .value = vcpu->host->info.xcr0}}};
+	struct kvm_xcrs xcrs = {.nr_xcrs = 1,
+				.xcrs = {{.xcr = 0, .value = vcpu->host->info.xcr0}}};
 
 	if (vcpu->host->info.xsave && ioctl(vcpu->fd, KVM_SET_XCRS, &xcrs) < 0)
 		return fail_errno(err, MAYFLY_E_HYPERVISOR, errno, "KVM_SET_XCRS to 0x%llx",
@@ -203,26 +205,31 @@ static int set_msrs(struct kvm_vcpu *vcpu, const struct cpu_setup *setup, bool a
 		struct kvm_msrs header;
 		struct kvm_msr_entry entries[9];
 	} msrs = {
-		.entries = {
-			{.index = MSR_STAR,
-			 /* SYSRET takes CS from bits 63:48 + 16, SS from + 8 (SDM vol. 2, SYSRET) */
-			 .data = (uint64_t)(CPU_SEL_USER_CS - 16) << 48 |
-				 (uint64_t)CPU_SEL_KERNEL_CS << 32},
-			{.index = MSR_LSTAR, .data = setup->syscall_entry},
-			{.index = MSR_SFMASK},
-			{.index = MSR_CSTAR},
-			{.index = MSR_KERNEL_GS_BASE},
-			{.index = MSR_SYSENTER_CS},
-			{.index = MSR_SYSENTER_ESP},
-			{.index = MSR_SYSENTER_EIP},
-		},
+		.entries =
+			{
+				{.index = MSR_STAR,
+				 /*
+			  * SYSRET takes CS from bits 63:48 + 16, SS from + 8 (SDM vol. 2,
+			  * SYSRET)
+			  */
+				 .data = (uint64_t)(CPU_SEL_USER_CS - 16) << 48 |
+					 (uint64_t)CPU_SEL_KERNEL_CS << 32},
+				{.index = MSR_LSTAR, .data = setup->syscall_entry},
+				{.index = MSR_SFMASK},
+				{.index = MSR_CSTAR},
+				{.index = MSR_KERNEL_GS_BASE},
+				{.index = MSR_SYSENTER_CS},
+				{.index = MSR_SYSENTER_ESP},
+				{.index = MSR_SYSENTER_EIP},
+			},
 	};
 	int done;
 
 	msrs.header.nmsrs = all ? 8 : 2;
 	done = ioctl(vcpu->fd, KVM_SET_MSRS, &msrs);
 	if (done != (int)msrs.header.nmsrs)
-		return fail_errno(err, MAYFLY_E_HYPERVISOR, errno, "KVM_SET_MSRS stopped at 0x%x",
+		return fail_errno(err, MAYFLY_E_HYPERVISOR, errno,
+				  "KVM_SET_MSRS stopped at 0x%x",
 				  done < 0 ? 0 : msrs.entries[done].index);
 	return 0;
 }
@@ -254,7 +261,10 @@ int kvm_vcpu_reset(struct hv_vcpu *base, const struct cpu_setup *setup, mayfly_e
 	if (!xsave)
 		return fail(err, MAYFLY_E_NOMEM, "no memory for a vCPU reset");
 	build_sregs(vcpu->host, setup, &sregs);
-	/* XSTATE_BV = 0: every component in its initial state (SDM vol. 1, 13.6); MXCSR is apart. */
+	/*
+	 * XSTATE_BV = 0: every component in its initial state (SDM vol. 1, 13.6); MXCSR is
+	 * apart.
+	 */
 	xsave->region[6] = 0x1f80;
 	if (ioctl(vcpu->fd, KVM_SET_REGS, &regs) < 0)
 		return fail_errno(err, MAYFLY_E_HYPERVISOR, errno, "KVM_SET_REGS");
@@ -276,11 +286,24 @@ void kvm_vcpu_set_regs(struct hv_vcpu *base, const struct cpu_regs *r)
 	struct kvm_vcpu *vcpu = (struct kvm_vcpu *)base;
 
 	vcpu->run->s.regs.regs = (struct kvm_regs){
-		.rax = r->rax, .rbx = r->rbx, .rcx = r->rcx, .rdx = r->rdx,
-		.rsi = r->rsi, .rdi = r->rdi, .rsp = r->rsp, .rbp = r->rbp,
-		.r8 = r->r8, .r9 = r->r9, .r10 = r->r10, .r11 = r->r11,
-		.r12 = r->r12, .r13 = r->r13, .r14 = r->r14, .r15 = r->r15,
-		.rip = r->rip, .rflags = r->rflags,
+		.rax = r->rax,
+		.rbx = r->rbx,
+		.rcx = r->rcx,
+		.rdx = r->rdx,
+		.rsi = r->rsi,
+		.rdi = r->rdi,
+		.rsp = r->rsp,
+		.rbp = r->rbp,
+		.r8 = r->r8,
+		.r9 = r->r9,
+		.r10 = r->r10,
+		.r11 = r->r11,
+		.r12 = r->r12,
+		.r13 = r->r13,
+		.r14 = r->r14,
+		.r15 = r->r15,
+		.rip = r->rip,
+		.rflags = r->rflags,
 	};
 	vcpu->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
 }
@@ -293,11 +316,24 @@ int kvm_vcpu_get_regs(struct hv_vcpu *base, struct cpu_regs *r, mayfly_error *er
 	if (ioctl(vcpu->fd, KVM_GET_REGS, &k) < 0)
 		return fail_errno(err, MAYFLY_E_HYPERVISOR, errno, "KVM_GET_REGS");
 	*r = (struct cpu_regs){
-		.rax = k.rax, .rbx = k.rbx, .rcx = k.rcx, .rdx = k.rdx,
-		.rsi = k.rsi, .rdi = k.rdi, .rsp = k.rsp, .rbp = k.rbp,
-		.r8 = k.r8, .r9 = k.r9, .r10 = k.r10, .r11 = k.r11,
-		.r12 = k.r12, .r13 = k.r13, .r14 = k.r14, .r15 = k.r15,
-		.rip = k.rip, .rflags = k.rflags,
+		.rax = k.rax,
+		.rbx = k.rbx,
+		.rcx = k.rcx,
+		.rdx = k.rdx,
+		.rsi = k.rsi,
+		.rdi = k.rdi,
+		.rsp = k.rsp,
+		.rbp = k.rbp,
+		.r8 = k.r8,
+		.r9 = k.r9,
+		.r10 = k.r10,
+		.r11 = k.r11,
+		.r12 = k.r12,
+		.r13 = k.r13,
+		.r14 = k.r14,
+		.r15 = k.r15,
+		.rip = k.rip,
+		.rflags = k.rflags,
 	};
 	return 0;
 }

@@ -93,7 +93,9 @@ static int enter(enum mock_op op, mayfly_error *err)
 		    (int)op, (unsigned long long)n);
 }
 
-/* --- VMs ------------------------------------------------------------------------------------- */
+/*
+ * --- VMs -------------------------------------------------------------------------------------
+ */
 
 static int vm_host(const struct hv_host **out, mayfly_error *err)
 {
@@ -208,7 +210,9 @@ static int vm_clean(struct hv_vm *base, uint32_t id, uint64_t pages, uint64_t *b
 	return 0;
 }
 
-/* --- vCPUs ----------------------------------------------------------------------------------- */
+/*
+ * --- vCPUs -----------------------------------------------------------------------------------
+ */
 
 static int vcpu_new(struct hv_vm *base, const struct cpu_setup *setup, struct hv_vcpu **out,
 		    mayfly_error *err)
@@ -245,7 +249,8 @@ static int vcpu_reset(struct hv_vcpu *vcpu, const struct cpu_setup *setup, mayfl
 	vm->resets++;
 	vm->setup = *setup;
 	vm->regs = (struct cpu_regs){.rflags = CPU_RFLAGS_START};
-	vm->control = (struct cpu_control){.fs_base = setup->fs_base, .gs_base = setup->gs_base};
+	vm->control =
+		(struct cpu_control){.fs_base = setup->fs_base, .gs_base = setup->gs_base};
 	memset(vm->xsave, 0, sizeof(vm->xsave));
 	return 0;
 }
@@ -363,7 +368,9 @@ static void vcpu_unkick(struct hv_vcpu *vcpu)
 	pthread_mutex_unlock(&vm->lock);
 }
 
-/* --- The guest's memory ---------------------------------------------------------------------- */
+/*
+ * --- The guest's memory ----------------------------------------------------------------------
+ */
 
 static struct mock_slot *slot_at(const struct mock_vm *vm, uint64_t gpa)
 {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A hypervisor that runs nothing: a script says what "the guest" does and which exit follows. For
- * tests and fuzzers only; no part of the installed library.
+ * A hypervisor that runs nothing: a script says what "the guest" does and which exit follows.
+ * For tests and fuzzers only; no part of the installed library.
  *
- * The guest's accesses go through the guest's own page tables with the rights of ring 3, and its
- * writes into the dirty log, so that a script can do what a guest could and no more.
+ * The guest's accesses go through the guest's own page tables with the rights of ring 3, and
+ * its writes into the dirty log, so that a script can do what a guest could and no more.
  *
- * One script for the process: mock_reset(), then mock_play() or mock_drive(), then use &hv_mock. VMs
- * may be run on several threads if the script allows it; the counters are atomic.
+ * One script for the process: mock_reset(), then mock_play() or mock_drive(), then use
+ * &hv_mock. VMs may be run on several threads if the script allows it; the counters are atomic.
  */
 #ifndef MAYFLY_HV_MOCK_H
 #define MAYFLY_HV_MOCK_H
@@ -46,15 +46,15 @@ struct mock_vm {
 	struct hv_vcpu vcpu; /* see mock_vm_of() */
 	bool has_vcpu;
 	struct mock_slot slots[MOCK_SLOTS];
-	struct cpu_setup setup; /* of the last vcpu_new or vcpu_reset */
-	struct cpu_regs regs;	     /* state: what get_regs gives; set_regs sets it */
-	struct cpu_control control;  /* state */
-	uint8_t xsave[CPU_XSAVE_BUFFER]; /* state */
+	struct cpu_setup setup;		     /* of the last vcpu_new or vcpu_reset */
+	struct cpu_regs regs;		     /* state: what get_regs gives; set_regs sets it */
+	struct cpu_control control;	     /* state */
+	uint8_t xsave[CPU_XSAVE_BUFFER];     /* state */
 	struct cpu_regs sets[MOCK_MAX_SETS]; /* what set_regs was given, the first ones */
 	uint64_t nsets;
 	uint64_t runs;
 	uint64_t resets;
-	uint64_t cleaned; /* pages that vm_clean took out of a log, all in all */
+	uint64_t cleaned;     /* pages that vm_clean took out of a log, all in all */
 	pthread_mutex_t lock; /* for what follows */
 	pthread_cond_t changed;
 	bool kicked;
@@ -65,7 +65,8 @@ struct mock_vm {
 
 /* One run: `act`, if any, then the exit. */
 struct mock_step {
-	void (*act)(struct mock_vm *vm, void *context); /* as the guest, and to check the host */
+	void (*act)(struct mock_vm *vm,
+		    void *context); /* as the guest, and to check the host */
 	void *context;
 	struct hv_exit exit;
 	int failure;	   /* MAYFLY_E_: vcpu_run fails with it instead */
@@ -83,8 +84,8 @@ void mock_play(const struct mock_step *steps, size_t count);
 size_t mock_left(void);
 
 /*
- * Asked for the exit where there is no step (left). Gives 0, or a negative code with which the run
- * fails. Without one the run fails with HYPERVISOR, "the script has ended".
+ * Asked for the exit where there is no step (left). Gives 0, or a negative code with which the
+ * run fails. Without one the run fails with HYPERVISOR, "the script has ended".
  */
 typedef int (*mock_driver)(struct mock_vm *vm, void *context, struct hv_exit *exit);
 void mock_drive(mock_driver driver, void *context);
@@ -109,8 +110,8 @@ static inline struct hv_exit mock_out(uint16_t port)
 }
 
 /*
- * Guest memory as ring 3 reaches it by virtual address, in part or whole not: then false (a page fault),
- * and what lies before the first bad page was done. Writes enter the dirty log.
+ * Guest memory as ring 3 reaches it by virtual address, in part or whole not: then false (a
+ * page fault), and what lies before the first bad page was done. Writes enter the dirty log.
  */
 bool mock_read(struct mock_vm *vm, uint64_t va, void *buffer, uint64_t len);
 bool mock_write(struct mock_vm *vm, uint64_t va, const void *data, uint64_t len);

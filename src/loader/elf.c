@@ -15,7 +15,10 @@
 
 #define X64 "0x%" PRIx64
 
-/* --- the file and its headers ----------------------------------------------------------------- */
+/*
+ * --- the file and its headers
+ * -----------------------------------------------------------------
+ */
 
 static int check_magic(const uint8_t *data, size_t len, mayfly_error *err)
 {
@@ -147,7 +150,10 @@ Elf64_Phdr elf_file_phdr(const struct elf_file *file, uint32_t index)
 	return ph;
 }
 
-/* --- parsing ---------------------------------------------------------------------------------- */
+/*
+ * --- parsing
+ * ----------------------------------------------------------------------------------
+ */
 
 static int refuse_interpreter(const struct elf_file *file, const Elf64_Phdr *ph,
 			      mayfly_error *err)
@@ -167,7 +173,9 @@ static int refuse_interpreter(const struct elf_file *file, const Elf64_Phdr *ph,
 		quote(shown, sizeof(shown), path, len));
 }
 
-/* Whether the file can run on its own: no dynamic linker, no libraries, not a library itself. */
+/*
+ * Whether the file can run on its own: no dynamic linker, no libraries, not a library itself.
+ */
 static int check_linkage(const struct elf_file *file, mayfly_error *err)
 {
 	struct elf_dynamic dyn;
@@ -442,7 +450,10 @@ void elf_image_fini(struct elf_image *image)
 	*image = (struct elf_image){0};
 }
 
-/* --- loading ---------------------------------------------------------------------------------- */
+/*
+ * --- loading
+ * ----------------------------------------------------------------------------------
+ */
 
 int elf_load(const struct elf_image *image, const void *data, size_t len, uint8_t *mem,
 	     mayfly_error *err)
@@ -468,7 +479,10 @@ int elf_load(const struct elf_image *image, const void *data, size_t len, uint8_
 	return elf_dynamic_relocate(image, &dyn, mem, err);
 }
 
-/* --- segments and pages ----------------------------------------------------------------------- */
+/*
+ * --- segments and pages
+ * -----------------------------------------------------------------------
+ */
 
 /* Index of the first segment that ends above `va`; nsegments if there is none. */
 static size_t first_ending_above(const struct elf_image *image, uint64_t va)
@@ -526,7 +540,10 @@ uint64_t elf_find_wx_page(const struct elf_image *image)
 	return 0;
 }
 
-/* --- notes ------------------------------------------------------------------------------------ */
+/*
+ * --- notes
+ * ------------------------------------------------------------------------------------
+ */
 
 /* One PT_NOTE, `size` bytes that lie in memory at `va`. */
 struct note_segment {
@@ -553,8 +570,8 @@ static bool all_zero(const uint8_t *p, uint64_t len)
 
 /*
  * Each note is a header, the name, and the descriptor, the latter two padded to the alignment
- * (gABI, "Note Section"). The last one's padding may be missing. No sum here can overflow: sizes
- * are 32-bit, `at` is at most MAX_NOTE_BYTES.
+ * (gABI, "Note Section"). The last one's padding may be missing. No sum here can overflow:
+ * sizes are 32-bit, `at` is at most MAX_NOTE_BYTES.
  */
 static int walk_note_segment(const struct note_segment *seg, const char *name, elf_note_fn fn,
 			     void *context, mayfly_error *err)
@@ -613,7 +630,9 @@ static int locate_notes(const struct elf_image *image, const uint8_t *mem, uint3
 	seg = elf_segment_at(image, va, 1);
 	if (!seg)
 		return 0;
-	/* Not in the part that has no bytes in the file: that one's size costs a guest nothing. */
+	/*
+	 * Not in the part that has no bytes in the file: that one's size costs a guest nothing.
+	 */
 	if (!range_within(va - seg->va, ph->p_filesz, seg->filesz))
 		return fail(err, MAYFLY_E_FORMAT,
 			    "program header %u: notes at " X64 " of size " X64

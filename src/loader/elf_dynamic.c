@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The dynamic section of executables without a dynamic linker, and their relocations. Work and
- * memory are bounded by the file: tables are only accepted where segments have bytes of the file.
+ * memory are bounded by the file: tables are only accepted where segments have bytes of the
+ * file.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -68,7 +69,10 @@ int elf_dynamic_read(const struct elf_file *file, struct elf_dynamic *out, mayfl
 	return MAYFLY_OK;
 }
 
-/* --- relocations ------------------------------------------------------------------------------ */
+/*
+ * --- relocations
+ * ------------------------------------------------------------------------------
+ */
 
 struct relocator {
 	const struct elf_image *image;
@@ -88,8 +92,8 @@ struct reloc_table {
 };
 
 /*
- * Find the eight bytes at `va`, before biasing, which relocation `index` of a table changes; they
- * must lie within one segment.
+ * Find the eight bytes at `va`, before biasing, which relocation `index` of a table changes;
+ * they must lie within one segment.
  */
 static int reloc_target(struct relocator *rel, const struct reloc_table *table, uint64_t index,
 			uint64_t va, uint8_t **ret_target, mayfly_error *err)
@@ -118,8 +122,8 @@ static int reloc_target(struct relocator *rel, const struct reloc_table *table, 
 }
 
 /*
- * Fill in where the table is: it must lie in one segment's part that comes from the file. A size of
- * 0 or none gives an empty one.
+ * Fill in where the table is: it must lie in one segment's part that comes from the file. A
+ * size of 0 or none gives an empty one.
  */
 static int find_table(const struct relocator *rel, const struct elf_dynamic *dyn,
 		      struct reloc_table *table, mayfly_error *err)

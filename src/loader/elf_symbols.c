@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The names of a guest's functions, for messages about faults. They are no more than a courtesy:
- * where the tables are missing or damaged, there are none, and nobody complains.
+ * The names of a guest's functions, for messages about faults. They are no more than a
+ * courtesy: where the tables are missing or damaged, there are none, and nobody complains.
  */
 #include "core/error.h"
 #include "loader/elf_file.h"
@@ -134,8 +134,8 @@ static void collect(const struct elf_file *file, struct elf_image *image,
 }
 
 /*
- * By address; of several at one address the largest first, then the last in the file, where global
- * symbols come after local ones. Names were copied in that order.
+ * By address; of several at one address the largest first, then the last in the file, where
+ * global symbols come after local ones. Names were copied in that order.
  */
 static int compare_symbols(const void *a, const void *b)
 {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Snapshot files. One page of header; the kind's description of the guest; the shared part of the
- * image; the private memory, page n at its place, zero pages as holes. Everything is page-aligned so that it can
- * be mapped. Hashes tell damage, not malice: a file is as hostile as a guest. So nothing that ring 0
- * or the host relies on is taken from it: page tables, descriptor tables and gate are made anew, the state page
- * is copied and checked, the rest is the guest's own.
+ * Snapshot files. One page of header; the kind's description of the guest; the shared part of
+ * the image; the private memory, page n at its place, zero pages as holes. Everything is
+ * page-aligned so that it can be mapped. Hashes tell damage, not malice: a file is as hostile
+ * as a guest. So nothing that ring 0 or the host relies on is taken from it: page tables,
+ * descriptor tables and gate are made anew, the state page is copied and checked, the rest is
+ * the guest's own.
  *
  * Host byte order: x86-64 only.
  */
@@ -81,7 +82,8 @@ static int write_body(const struct mayfly_snapshot *snap, const uint8_t *descrip
 	r = write_all(fd, description, h->description_len, PAGE_SIZE, err);
 	XXH3_64bits_update(&hash, g->shared + g->system_len, h->shared_len);
 	if (r == 0)
-		r = write_all(fd, g->shared + g->system_len, h->shared_len, h->shared_offset, err);
+		r = write_all(fd, g->shared + g->system_len, h->shared_len, h->shared_offset,
+			      err);
 	for (uint64_t page = 0; r == 0 && page < h->private_len / PAGE_SIZE; page++) {
 		if (!bitmap_test(snap->present, page))
 			continue;
@@ -142,8 +144,8 @@ int snapshot_save(const struct mayfly_snapshot *snap, const char *path, mayfly_e
 	}
 	fd = mkostemp(temporary, O_CLOEXEC); /* mode 0600: memory may hold secrets */
 	if (fd < 0)
-		return fail_errno(err, MAYFLY_E_IO, errno, "%s: cannot make a temporary file beside it",
-				  path);
+		return fail_errno(err, MAYFLY_E_IO, errno,
+				  "%s: cannot make a temporary file beside it", path);
 	r = write_file(snap, fd, err);
 	if (r == 0 && rename(temporary, path) < 0)
 		r = fail_errno(err, MAYFLY_E_IO, errno, "renaming to it");
@@ -161,13 +163,15 @@ static int check_header(const struct header *h, uint64_t file_len, const struct 
 	const char *missing;
 
 	if (memcmp(h->magic, MAGIC, sizeof(h->magic)) != 0)
-		return fail(err, MAYFLY_E_FORMAT, "not a snapshot file (it does not begin with \"MAYFLY\")");
+		return fail(err, MAYFLY_E_FORMAT,
+			    "not a snapshot file (it does not begin with \"MAYFLY\")");
 	if (h->version != VERSION)
 		return fail(err, MAYFLY_E_UNSUPPORTED,
-			    "format version %u, this library reads version %u: save it anew", h->version,
-			    VERSION);
+			    "format version %u, this library reads version %u: save it anew",
+			    h->version, VERSION);
 	if (hash_header(h) != h->header_hash)
-		return fail(err, MAYFLY_E_FORMAT, "the header is damaged (its checksum differs)");
+		return fail(err, MAYFLY_E_FORMAT,
+			    "the header is damaged (its checksum differs)");
 	if (h->file_len != file_len)
 		return fail(err, MAYFLY_E_FORMAT,
 			    "the file is %s: %llu bytes long instead of %llu",
@@ -184,13 +188,15 @@ static int check_header(const struct header *h, uint64_t file_len, const struct 
 		return fail(err, MAYFLY_E_FORMAT, "the header's offsets make no sense");
 	missing = cpuid_missing(h->features, host->features);
 	if (missing)
-		return fail(err, MAYFLY_E_UNSUPPORTED,
-			    "it was made for a CPU with features that this one lacks (CPUID %s)",
-			    missing);
+		return fail(
+			err, MAYFLY_E_UNSUPPORTED,
+			"it was made for a CPU with features that this one lacks (CPUID %s)",
+			missing);
 	if (h->xcr0 & ~host->xcr0)
-		return fail(err, MAYFLY_E_UNSUPPORTED,
-			    "it uses vector state that this CPU lacks (XCR0 0x%llx, here 0x%llx)",
-			    (unsigned long long)h->xcr0, (unsigned long long)host->xcr0);
+		return fail(
+			err, MAYFLY_E_UNSUPPORTED,
+			"it uses vector state that this CPU lacks (XCR0 0x%llx, here 0x%llx)",
+			(unsigned long long)h->xcr0, (unsigned long long)host->xcr0);
 	return 0;
 }
 
@@ -208,7 +214,9 @@ static int scan_private(int fd, const struct header *h, XXH3_state_t *hash, uint
 		uint64_t len;
 		int r;
 
-		/* ENXIO: only a hole is left. Other failures: the file system knows no holes. */
+		/*
+		 * ENXIO: only a hole is left. Other failures: the file system knows no holes.
+		 */
 		if (data < 0 && errno == ENXIO)
 			break;
 		if (data >= 0)
@@ -229,7 +237,8 @@ static int scan_private(int fd, const struct header *h, XXH3_state_t *hash, uint
 		pos += len;
 	}
 	if (n != h->npresent)
-		return fail(err, MAYFLY_E_FORMAT, "the memory is damaged (%llu pages instead of %llu)",
+		return fail(err, MAYFLY_E_FORMAT,
+			    "the memory is damaged (%llu pages instead of %llu)",
 			    (unsigned long long)n, (unsigned long long)h->npresent);
 	return 0;
 }
@@ -250,7 +259,8 @@ static int check_body(int fd, const struct header *h, uint8_t *description, uint
 		return r;
 	for (uint64_t i = h->description_len; i < padded; i++)
 		if (description[i])
-			return fail(err, MAYFLY_E_FORMAT, "the padding at offset %llu is damaged",
+			return fail(err, MAYFLY_E_FORMAT,
+				    "the padding at offset %llu is damaged",
 				    (unsigned long long)(PAGE_SIZE + i));
 	XXH3_64bits_update(&hash, description, h->description_len);
 	for (uint64_t pos = 0; pos < h->shared_len;) {
@@ -268,7 +278,8 @@ static int check_body(int fd, const struct header *h, uint8_t *description, uint
 	if (r < 0)
 		return r;
 	if (XXH3_64bits_digest(&hash) != h->body_hash)
-		return fail(err, MAYFLY_E_FORMAT, "the memory is damaged (its checksum differs)");
+		return fail(err, MAYFLY_E_FORMAT,
+			    "the memory is damaged (its checksum differs)");
 	return 0;
 }
 
@@ -280,7 +291,9 @@ static const struct guest_kind *find_kind(const struct guest_kind *const *kinds,
 	return NULL;
 }
 
-/* The guest from its description, with the file's shared part mapped behind the system pages. */
+/*
+ * The guest from its description, with the file's shared part mapped behind the system pages.
+ */
 static int make_guest(int fd, const struct header *h, const struct guest_kind *kind,
 		      const uint8_t *description, struct guest **out, mayfly_error *err)
 {
@@ -293,10 +306,11 @@ static int make_guest(int fd, const struct header *h, const struct guest_kind *k
 	g->xcr0 = h->xcr0;
 	if (g->map.private_len != h->private_len ||
 	    g->map.shared_len - g->system_len != h->shared_len)
-		r = fail(err, MAYFLY_E_FORMAT, "its parts do not fit the description of the guest");
+		r = fail(err, MAYFLY_E_FORMAT,
+			 "its parts do not fit the description of the guest");
 	else if (h->shared_len &&
-		 mmap(g->shared + g->system_len, h->shared_len, PROT_READ, MAP_PRIVATE | MAP_FIXED,
-		      fd, (off_t)h->shared_offset) == MAP_FAILED)
+		 mmap(g->shared + g->system_len, h->shared_len, PROT_READ,
+		      MAP_PRIVATE | MAP_FIXED, fd, (off_t)h->shared_offset) == MAP_FAILED)
 		r = fail_errno(err, MAYFLY_E_NOMEM, errno, "mapping the guest's code");
 	else
 		mprotect(g->shared, g->system_len, PROT_READ);
@@ -325,7 +339,8 @@ static int open_fd(int *fd, const struct guest_kind *const *kinds, const struct 
 	if (!h)
 		return fail(err, MAYFLY_E_NOMEM, "no memory to open a snapshot");
 	if ((uint64_t)st.st_size < sizeof(*h))
-		return fail(err, MAYFLY_E_FORMAT, "not a snapshot file, or truncated: %llu bytes long",
+		return fail(err, MAYFLY_E_FORMAT,
+			    "not a snapshot file, or truncated: %llu bytes long",
 			    (unsigned long long)st.st_size);
 	r = read_all(*fd, h, sizeof(*h), 0, err);
 	if (r == 0)
@@ -334,8 +349,8 @@ static int open_fd(int *fd, const struct guest_kind *const *kinds, const struct 
 		return r;
 	kind = find_kind(kinds, h->kind);
 	if (!kind)
-		return fail(err, MAYFLY_E_UNSUPPORTED, "a kind of guest (%u) that this library does not know",
-			    h->kind);
+		return fail(err, MAYFLY_E_UNSUPPORTED,
+			    "a kind of guest (%u) that this library does not know", h->kind);
 	description = malloc(page_up(h->description_len) + 1);
 	present = calloc(bitmap_words(h->private_len / PAGE_SIZE), sizeof(*present));
 	if (!description || !present)

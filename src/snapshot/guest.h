@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What all snapshots and VMs of one loaded guest have in common and never changes: its memory map,
- * its page tables, the shared (read-only) part of its memory, how its vCPU starts. Counted.
- * A guest kind (functions, later programs and kernels) embeds struct guest at its beginning.
+ * What all snapshots and VMs of one loaded guest have in common and never changes: its memory
+ * map, its page tables, the shared (read-only) part of its memory, how its vCPU starts.
+ * Counted. A guest kind (functions, later programs and kernels) embeds struct guest at its
+ * beginning.
  */
 #ifndef MAYFLY_SNAPSHOT_GUEST_H
 #define MAYFLY_SNAPSHOT_GUEST_H
@@ -22,7 +23,9 @@ struct guest_kind {
 	/* At a capture: put the vCPU's state into the state page, from which new VMs begin. */
 	int (*capture_cpu)(const struct guest *guest, struct hv_vcpu *vcpu, uint8_t *state_page,
 			   mayfly_error *err);
-	/* Whether a (hostile) state page may be used on this host. Errors: UNSUPPORTED, FORMAT. */
+	/*
+	 * Whether a (hostile) state page may be used on this host. Errors: UNSUPPORTED, FORMAT.
+	 */
 	int (*check_state)(const uint8_t *state_page, const struct hv_host *host,
 			   mayfly_error *err);
 	void (*free)(struct guest *guest);
@@ -40,7 +43,7 @@ struct guest {
 	struct gmem_map map;
 	uint8_t *tables; /* page tables: private pages [0, tables_len), the same in every VM */
 	uint64_t tables_len;
-	uint8_t *shared; /* map.shared_len bytes, mapped read-only once made */
+	uint8_t *shared;     /* map.shared_len bytes, mapped read-only once made */
 	uint64_t system_len; /* of them, made by us rather than loaded: [0, system_len) */
 	uint64_t state_page; /* the private page that holds the CPU's state */
 	struct guest_pages transient[2]; /* empty in every snapshot: what passes in calls */

@@ -8,8 +8,9 @@
 #include "core/arena.h"
 
 /*
- * A snapshot with at most this many pages is copied into each VM: cheaper than mapping it, and VMs
- * whose memory comes from few large mappings stay cheap to create by the thousand (see arena.h).
+ * A snapshot with at most this many pages is copied into each VM: cheaper than mapping it, and
+ * VMs whose memory comes from few large mappings stay cheap to create by the thousand (see
+ * arena.h).
  */
 #define COPY_MAX_PAGES 24
 /* Restores between two searches for pages that are logged but no longer written. */
@@ -43,7 +44,10 @@ static bool page_equals(const struct instance *inst, const struct mayfly_snapsho
 	return page_is_zero(page_of(inst, page));
 }
 
-/* Logs are sparse: note which words are worth a look, eight at a time. Gives the number of pages. */
+/*
+ * Logs are sparse: note which words are worth a look, eight at a time. Gives the number of
+ * pages.
+ */
 static uint64_t index_log(struct instance *inst)
 {
 	size_t words = bitmap_words(page_count(inst));
@@ -67,12 +71,12 @@ static uint64_t index_log(struct instance *inst)
 }
 
 /* After index_log(). */
-#define for_each_logged(inst, page)                                                                \
-	for (size_t at_ = 0; at_ < (inst)->nwords; at_++)                                          \
-		for (uint64_t rest_ = (inst)->log[(inst)->words[at_]], page;                       \
-		     rest_ && (page = (uint64_t)(inst)->words[at_] * 64 +                          \
-				      (uint64_t)__builtin_ctzll(rest_),                             \
-			      true);                                                               \
+#define for_each_logged(inst, page)                                                            \
+	for (size_t at_ = 0; at_ < (inst)->nwords; at_++)                                      \
+		for (uint64_t rest_ = (inst)->log[(inst)->words[at_]], page;                   \
+		     rest_ && (page = (uint64_t)(inst)->words[at_] * 64 +                      \
+				      (uint64_t)__builtin_ctzll(rest_),                        \
+			      true);                                                           \
 		     rest_ &= rest_ - 1)
 
 static int map_snapshot(struct instance *inst, const struct mayfly_snapshot *snap, void *at,
@@ -84,7 +88,8 @@ static int map_snapshot(struct instance *inst, const struct mayfly_snapshot *sna
 			 (off_t)snap->offset);
 
 	if (mem == MAP_FAILED)
-		return fail_errno(err, MAYFLY_E_NOMEM, errno, "mapping %llu bytes of guest memory",
+		return fail_errno(err, MAYFLY_E_NOMEM, errno,
+				  "mapping %llu bytes of guest memory",
 				  (unsigned long long)len);
 	madvise(mem, len, MADV_DONTFORK);
 	inst->gm.private_mem = mem;
@@ -126,7 +131,8 @@ static void fill_memory(struct instance *inst)
 			inst->log[w] = snap->present[w] | hot;
 	}
 	index_log(inst);
-	for_each_logged(inst, page) {
+	for_each_logged(inst, page)
+	{
 		volatile uint8_t *p = page_of(inst, page);
 
 		if (!inst->mapped && bitmap_test(snap->present, page))
@@ -197,7 +203,8 @@ failed:
 
 void instance_fini(struct instance *inst)
 {
-	if (inst->vm && inst->vcpu && inst->restores == 0 && snapshot_wants_to_learn(inst->snap) &&
+	if (inst->vm && inst->vcpu && inst->restores == 0 &&
+	    snapshot_wants_to_learn(inst->snap) &&
 	    hv_vm_dirty(inst->vm, INSTANCE_SLOT_PRIVATE, inst->log, NULL) == 0)
 		snapshot_learn(inst->snap, inst->log);
 	hv_vcpu_free(inst->vcpu);
@@ -215,8 +222,8 @@ void instance_fini(struct instance *inst)
 }
 
 /*
- * The log into inst->log, less the page tables, which ring 3 cannot reach and which hardware only
- * "writes" by walking them, plus what the host wrote. Gives the number of pages.
+ * The log into inst->log, less the page tables, which ring 3 cannot reach and which hardware
+ * only "writes" by walking them, plus what the host wrote. Gives the number of pages.
  */
 static int collect(struct instance *inst, uint64_t *count, mayfly_error *err)
 {
@@ -239,15 +246,16 @@ static int collect(struct instance *inst, uint64_t *count, mayfly_error *err)
 }
 
 /*
- * Pages stay in the log until they are cleaned, so that writing them costs no exit; those that are
- * no longer written would be copied for ever. Clean the ones found unchanged.
+ * Pages stay in the log until they are cleaned, so that writing them costs no exit; those that
+ * are no longer written would be copied for ever. Clean the ones found unchanged.
  */
 static int sweep(struct instance *inst, mayfly_error *err)
 {
 	uint64_t stale = 0;
 
 	memset(inst->stale, 0, bitmap_words(page_count(inst)) * sizeof(uint64_t));
-	for_each_logged(inst, page) {
+	for_each_logged(inst, page)
+	{
 		if (page_equals(inst, inst->snap, page)) {
 			bitmap_set(inst->stale, page);
 			stale++;
@@ -273,8 +281,7 @@ static int restore_same(struct instance *inst, mayfly_error *err)
 	inst->last_restored = count;
 	if (count > SWEEP_ALWAYS || ++inst->since_sweep >= SWEEP_INTERVAL)
 		return sweep(inst, err);
-	for_each_logged(inst, page)
-		copy_page(inst, inst->snap, page);
+	for_each_logged(inst, page) copy_page(inst, inst->snap, page);
 	return 0;
 }
 
@@ -291,13 +298,15 @@ static int restore_other(struct instance *inst, struct mayfly_snapshot *snap, ma
 		if (r < 0)
 			return r;
 		inst->last_restored = count;
-		r = hv_vm_clean(inst->vm, INSTANCE_SLOT_PRIVATE, page_count(inst), inst->log, err);
+		r = hv_vm_clean(inst->vm, INSTANCE_SLOT_PRIVATE, page_count(inst), inst->log,
+				err);
 	} else {
 		inst->last_restored = 0;
 		for (size_t i = 0; i < bitmap_words(page_count(inst)); i++)
 			inst->log[i] |= inst->snap->present[i] | snap->present[i];
 		index_log(inst);
-		for_each_logged(inst, page) {
+		for_each_logged(inst, page)
+		{
 			if (page * PAGE_SIZE < inst->guest->tables_len)
 				continue;
 			copy_page(inst, snap, page);
@@ -361,7 +370,8 @@ int instance_capture(struct instance *inst, struct mayfly_snapshot **out, mayfly
 	for (size_t i = 0; i < bitmap_words(page_count(inst)); i++)
 		inst->log[i] |= base->present[i];
 	index_log(inst);
-	for_each_logged(inst, page) {
+	for_each_logged(inst, page)
+	{
 		if (is_transient(inst->guest, page) || page == inst->guest->state_page)
 			continue;
 		r = snapshot_builder_put(&b, page, page_of(inst, page), 1, err);
@@ -384,7 +394,8 @@ uint64_t instance_private_bytes(const struct instance *inst)
 	if (hv_vm_dirty(inst->vm, INSTANCE_SLOT_PRIVATE, inst->log, NULL) < 0)
 		return 0;
 	for (size_t i = 0; i < bitmap_words(page_count(inst)); i++) {
-		uint64_t own = inst->log[i] | __atomic_load_n(&inst->snap->hot[i], __ATOMIC_RELAXED);
+		uint64_t own =
+			inst->log[i] | __atomic_load_n(&inst->snap->hot[i], __ATOMIC_RELAXED);
 
 		if (!inst->mapped)
 			own |= inst->snap->present[i];

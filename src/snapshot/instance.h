@@ -23,8 +23,8 @@ struct instance {
 	pid_t owner; /* the process that made it */
 	bool mapped; /* private memory maps the snapshot's file; else it is a slice with copies */
 	/*
-	 * Transient pages that the host wrote since the last restore; KVM's log does not have those.
-	 * The user of the instance keeps `count` up to date.
+	 * Transient pages that the host wrote since the last restore; KVM's log does not have
+	 * those. The user of the instance keeps `count` up to date.
 	 */
 	struct guest_pages host_wrote[2];
 	uint64_t *log;	 /* bitmap: scratch for the dirty log */
@@ -44,9 +44,10 @@ int instance_new(const struct hv_backend *hv, struct mayfly_snapshot *snap,
 void instance_fini(struct instance *inst);
 
 /*
- * Memory back to `snap` (of the same guest), which becomes the current one. With `full` the vCPU is
- * reset too, in every register class: needed when the guest left ring 3 or was stopped anywhere but at the gate.
- * Registers are then the kind's to set. Errors: HYPERVISOR, NOMEM; the instance is then of no more use.
+ * Memory back to `snap` (of the same guest), which becomes the current one. With `full` the
+ * vCPU is reset too, in every register class: needed when the guest left ring 3 or was stopped
+ * anywhere but at the gate. Registers are then the kind's to set. Errors: HYPERVISOR, NOMEM;
+ * the instance is then of no more use.
  */
 int instance_restore(struct instance *inst, struct mayfly_snapshot *snap, bool full,
 		     mayfly_error *err);

@@ -103,7 +103,8 @@ int snapshot_builder_finish(struct snapshot_builder *b, struct mayfly_snapshot *
 	int r;
 
 	/* Nothing can change it from here on, not even we. */
-	if (fcntl(b->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
+	if (fcntl(b->fd, F_ADD_SEALS,
+		  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
 		return fail_errno(err, MAYFLY_E_NOMEM, errno, "sealing a snapshot's memory");
 	r = snapshot_new(b->guest, b->fd, 0, b->present, b->npresent, out, err);
 	if (r < 0)

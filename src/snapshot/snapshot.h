@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Snapshots: the private memory of a guest at one moment, immutable and counted. A freshly loaded
- * guest is one as well. The image lies in a file (a sealed memory file, or the saved file itself) of
- * which page n of the private memory is page n, so that VMs can map it. Zero pages are not stored.
+ * Snapshots: the private memory of a guest at one moment, immutable and counted. A freshly
+ * loaded guest is one as well. The image lies in a file (a sealed memory file, or the saved
+ * file itself) of which page n of the private memory is page n, so that VMs can map it. Zero
+ * pages are not stored.
  */
 #ifndef MAYFLY_SNAPSHOT_SNAPSHOT_H
 #define MAYFLY_SNAPSHOT_SNAPSHOT_H
@@ -18,15 +19,16 @@ struct mayfly_snapshot {
 	uint64_t *present;    /* bitmap: not zero */
 	uint64_t npresent;
 	/*
-	 * The guest's state page, a copy that was checked: what VMs get is this, not the image's,
-	 * which another process could change in a mapped file.
+	 * The guest's state page, a copy that was checked: what VMs get is this, not the
+	 * image's, which another process could change in a mapped file.
 	 */
 	uint8_t *state;
 	/*
-	 * Pages that earlier VMs wrote, learnt from their dirty logs: new VMs get them written to before KVM
-	 * sees them, because breaking copy-on-write later costs a walk of every VM in the process.
+	 * Pages that earlier VMs wrote, learnt from their dirty logs: new VMs get them written
+	 * to before KVM sees them, because breaking copy-on-write later costs a walk of every
+	 * VM in the process.
 	 */
-	uint64_t *hot; /* bitmap; words atomic */
+	uint64_t *hot;	  /* bitmap; words atomic */
 	uint32_t learned; /* how many VMs taught; atomic */
 };
 

@@ -13,7 +13,10 @@ struct cpu_regs {
 	uint64_t rip, rflags;
 };
 
-/* RFLAGS (SDM vol. 1, 3.4.3): bit 1 is always set; IF has an exit be possible at any instruction. */
+/*
+ * RFLAGS (SDM vol. 1, 3.4.3): bit 1 is always set; IF has an exit be possible at any
+ * instruction.
+ */
 #define CPU_RFLAGS_START 0x202u
 
 /*
@@ -70,7 +73,9 @@ struct cpu_control {
 
 /* XCR0: x87, SSE, AVX, opmask, ZMM_Hi256, Hi16_ZMM (SDM vol. 1, 13.3): what guests may use. */
 #define CPU_XCR0_ALLOWED 0xe7u
-/* The standard-format XSAVE image of these ends at 2688 (13.5); what KVM exchanges is one page. */
+/*
+ * The standard-format XSAVE image of these ends at 2688 (13.5); what KVM exchanges is one page.
+ */
 #define CPU_XSAVE_SIZE 2696u
 #define CPU_XSAVE_BUFFER 4096u
 

@@ -6,24 +6,32 @@
 #define BIT(n) ((uint32_t)1 << (n))
 
 /*
- * Features that ring 3 can use and that the gate's state switch covers (SDM vol. 2, CPUID). A feature that is not
- * named is hidden, so that a CPU with new state never shows it before it is handled.
+ * Features that ring 3 can use and that the gate's state switch covers (SDM vol. 2, CPUID). A
+ * feature that is not named is hidden, so that a CPU with new state never shows it before it is
+ * handled.
  */
 static const uint32_t allowed[CPUID_WORDS] = {
 	/* SSE3 PCLMULQDQ SSSE3 FMA CX16 SSE4.1 SSE4.2 MOVBE POPCNT AES XSAVE OSXSAVE AVX F16C
 	   RDRAND hypervisor */
-	[CPUID_1_ECX] = BIT(0) | BIT(1) | BIT(9) | BIT(12) | BIT(13) | BIT(19) | BIT(20) | BIT(22) |
-			BIT(23) | BIT(25) | BIT(26) | BIT(27) | BIT(28) | BIT(29) | BIT(30) | BIT(31),
-	/* FPU VME DE PSE TSC MSR PAE MCE CX8 SEP MTRR PGE MCA CMOV PAT PSE36 CLFSH MMX FXSR SSE SSE2 */
+	[CPUID_1_ECX] = BIT(0) | BIT(1) | BIT(9) | BIT(12) | BIT(13) | BIT(19) | BIT(20) |
+			BIT(22) | BIT(23) | BIT(25) | BIT(26) | BIT(27) | BIT(28) | BIT(29) |
+			BIT(30) | BIT(31),
+	/*
+	 * FPU VME DE PSE TSC MSR PAE MCE CX8 SEP MTRR PGE MCA CMOV PAT PSE36 CLFSH MMX FXSR SSE
+	 * SSE2
+	 */
 	[CPUID_1_EDX] = 0x0783fbffu & ~BIT(9),
 	/* FSGSBASE BMI1 AVX2 BMI2 ERMS AVX512F AVX512DQ RDSEED ADX AVX512IFMA CLFLUSHOPT CLWB
 	   AVX512CD SHA AVX512BW AVX512VL */
 	[CPUID_7_EBX] = BIT(0) | BIT(3) | BIT(5) | BIT(8) | BIT(9) | BIT(16) | BIT(17) |
 			BIT(18) | BIT(19) | BIT(21) | BIT(23) | BIT(24) | BIT(28) | BIT(29) |
 			BIT(30) | BIT(31),
-	/* AVX512VBMI UMIP AVX512VBMI2 GFNI VAES VPCLMULQDQ VNNI BITALG VPOPCNTDQ RDPID MOVDIRI MOVDIR64B */
-	[CPUID_7_ECX] = BIT(1) | BIT(2) | BIT(6) | BIT(8) | BIT(9) | BIT(10) | BIT(11) | BIT(12) |
-			BIT(14) | BIT(22) | BIT(27) | BIT(28),
+	/*
+	 * AVX512VBMI UMIP AVX512VBMI2 GFNI VAES VPCLMULQDQ VNNI BITALG VPOPCNTDQ RDPID MOVDIRI
+	 * MOVDIR64B
+	 */
+	[CPUID_7_ECX] = BIT(1) | BIT(2) | BIT(6) | BIT(8) | BIT(9) | BIT(10) | BIT(11) |
+			BIT(12) | BIT(14) | BIT(22) | BIT(27) | BIT(28),
 	/* FSRM AVX512_VP2INTERSECT SERIALIZE AVX512_FP16 */
 	[CPUID_7_EDX] = BIT(4) | BIT(8) | BIT(14) | BIT(23),
 	/* AVX_VNNI AVX512_BF16 FZRM FSRS FSRC AVX_IFMA */
@@ -35,15 +43,16 @@ static const uint32_t allowed[CPUID_WORDS] = {
 };
 
 static const char *const word_names[CPUID_WORDS] = {
-	"1:ECX", "1:EDX", "7:EBX", "7:ECX", "7:EDX", "7.1:EAX", "0x80000001:ECX", "0x80000001:EDX",
+	"1:ECX", "1:EDX",   "7:EBX",	      "7:ECX",
+	"7:EDX", "7.1:EAX", "0x80000001:ECX", "0x80000001:EDX",
 };
 
 /* Leaves that are kept: identification, features, caches, XSAVE layout, address sizes. */
 static bool leaf_kept(uint32_t function)
 {
-	return function == 0 || function == 1 || function == 2 || function == 4 || function == 7 ||
-	       function == 0xd || (function >= 0x80000000u && function <= 0x80000006u) ||
-	       function == 0x80000008u;
+	return function == 0 || function == 1 || function == 2 || function == 4 ||
+	       function == 7 || function == 0xd ||
+	       (function >= 0x80000000u && function <= 0x80000006u) || function == 0x80000008u;
 }
 
 static void filter_features(struct cpuid_leaf *l, uint32_t features[CPUID_WORDS])
@@ -63,10 +72,19 @@ static void filter_features(struct cpuid_leaf *l, uint32_t features[CPUID_WORDS]
 	} else if (l->function == 0x80000001u) {
 		l->ecx = features[CPUID_8_1_ECX] = l->ecx & allowed[CPUID_8_1_ECX];
 		l->edx = features[CPUID_8_1_EDX] = l->edx & allowed[CPUID_8_1_EDX];
+	} else if (l->function == 4) {
+		l->eax &=
+			0x3fffu; /* the cache's kind; not how many threads and cores share it */
+	} else if (l->function == 0x80000008u) {
+		l->ebx = l->ecx = l->edx =
+			0; /* address sizes only; AMD has features and cores here */
 	}
 }
 
-/* Leaf 0xd: only the state components of xcr0; no supervisor state, no compaction (SDM vol. 1, 13.2). */
+/*
+ * Leaf 0xd: only the state components of xcr0; no supervisor state, no compaction (SDM vol. 1,
+ * 13.2).
+ */
 static bool filter_xsave(struct cpuid_leaf *l, uint64_t xcr0)
 {
 	if (l->index == 0) {

@@ -45,7 +45,7 @@ static void build_tss(uint8_t *tss, uint64_t stack_top, uint16_t user_port)
 	put64(tss + TSS_RSP0, stack_top);
 	put16(tss + TSS_IOMAP_BASE, TSS_SIZE);
 	memset(tss + TSS_SIZE, 0xff, IOMAP_SIZE + 1);
-	tss[TSS_SIZE + user_port / 8] &= (uint8_t)~(1u << (user_port % 8));
+	tss[TSS_SIZE + user_port / 8] &= (uint8_t) ~(1u << (user_port % 8));
 }
 
 static void build_gate(uint8_t *gate, uint64_t target, uint8_t type)

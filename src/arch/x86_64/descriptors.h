@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The one page that ring 0 needs: GDT, TSS with I/O permission bitmap, IDT and a stub for each exception,
- * all prebuilt, with every accessed and busy bit set so that the CPU never writes to it.
+ * The one page that ring 0 needs: GDT, TSS with I/O permission bitmap, IDT and a stub for each
+ * exception, all prebuilt, with every accessed and busy bit set so that the CPU never writes to
+ * it.
  */
 #ifndef MAYFLY_ARCH_DESCRIPTORS_H
 #define MAYFLY_ARCH_DESCRIPTORS_H
@@ -16,8 +17,8 @@
 #define DESCRIPTORS_STUBS 0x800
 
 /*
- * Fill `page` (4096 zero bytes), which guests see at `va`. Exceptions switch to `stack_top` and leave
- * by a write to port exception_port + vector; ring 3 may write `user_port` and no other.
+ * Fill `page` (4096 zero bytes), which guests see at `va`. Exceptions switch to `stack_top` and
+ * leave by a write to port exception_port + vector; ring 3 may write `user_port` and no other.
  */
 void descriptors_build(uint8_t *page, uint64_t va, uint64_t stack_top, uint16_t exception_port,
 		       uint16_t user_port);

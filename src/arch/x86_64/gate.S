@@ -4,8 +4,8 @@
  * to the guest, at FN_GATE_VA. Position-dependent only by the constants of abi/function.h, all
  * below 2 GiB. The host copies [gate_start, gate_end) into the guest's gate page.
  *
- * Nothing here guards anything: a guest may jump anywhere into it, or run OUT by itself. What the
- * host relies on is only that this code, entered at FN_GATE_ENTER, cannot be altered.
+ * Nothing here guards anything: a guest may jump anywhere into it, or run OUT by itself. What
+ * the host relies on is only that this code, entered at FN_GATE_ENTER, cannot be altered.
  */
 #include "abi/function.h"
 
@@ -19,12 +19,13 @@
 gate_start:
 
 /*
- * FN_GATE_ENTER. In: RIP, RFLAGS by the host, other general registers zero. Replaces whatever else
- * ring 3 can change: segment selectors and bases, vector state. Never returns.
+ * FN_GATE_ENTER. In: RIP, RFLAGS by the host, other general registers zero. Replaces whatever
+ * else ring 3 can change: segment selectors and bases, vector state. Never returns.
  *
- * CS cannot change: the one ring-3 code segment is 64-bit, and PVM, which runs ring 3 on the host's descriptor
- * table, takes the 32-bit one away. Should a guest be in 32-bit mode all the same, WRFSBASE decodes as an
- * undefined instruction there, before anything of the guest's runs.
+ * CS cannot change: the one ring-3 code segment is 64-bit, and PVM, which runs ring 3 on the
+ * host's descriptor table, takes the 32-bit one away. Should a guest be in 32-bit mode all the
+ * same, WRFSBASE decodes as an undefined instruction there, before anything of the guest's
+ * runs.
  */
 	movl	$FN_FRESH_VA, %ebp		/* rbp: struct fn_fresh */
 	movl	$FN_CALL_VA, %ebx		/* rbx: struct fn_call */
@@ -61,8 +62,8 @@ gate_start:
 	jmp	5b
 
 /*
- * Do what the host wants, then come back to leave again. In: nothing. Keeps rbx, rbp as the System V
- * ABI does. Stack: 16-byte aligned before the call here.
+ * Do what the host wants, then come back to leave again. In: nothing. Keeps rbx, rbp as the
+ * System V ABI does. Stack: 16-byte aligned before the call here.
  */
 gate_perform:
 	pushq	%rbp
@@ -123,8 +124,8 @@ gate_park:
 	jmp	gate_done
 
 /*
- * FN_GATE_HOSTCALL. Called by the guest with `op` and its arguments in the call block; returns when the host
- * has answered with FN_REPLY_RETURN. Clobbers what a C function may.
+ * FN_GATE_HOSTCALL. Called by the guest with `op` and its arguments in the call block; returns
+ * when the host has answered with FN_REPLY_RETURN. Clobbers what a C function may.
  */
 	.org	gate_start + (FN_GATE_HOSTCALL - FN_GATE_VA), 0xcc
 	pushq	%rbx				/* alignment */
@@ -137,8 +138,8 @@ gate_park:
 	ret
 
 /*
- * FN_GATE_SYSCALL: where SYSCALL lands, in ring 0 on a CPU with hardware virtualisation, in ring 3
- * under PVM. Function guests have no kernel: say so, never to come back.
+ * FN_GATE_SYSCALL: where SYSCALL lands, in ring 0 on a CPU with hardware virtualisation, in
+ * ring 3 under PVM. Function guests have no kernel: say so, never to come back.
  */
 	.org	gate_start + (FN_GATE_SYSCALL - FN_GATE_VA), 0xcc
 	movl	$FN_OP_SYSCALL, FN_CALL_VA+FN_CALL_OP

@@ -28,19 +28,29 @@ static unsigned index_at(uint64_t va, int level)
 	return (unsigned)(va >> (PAGE_SHIFT + 9 * level)) % ENTRIES;
 }
 
-/* A zero page at the end; gives its gpa, or 0 when memory is out (the root's own is never asked for). */
+int paging_reserve(struct paging *pg, uint32_t pages, mayfly_error *err)
+{
+	uint8_t *mem;
+
+	if (pages <= pg->capacity)
+		return 0;
+	mem = realloc(pg->mem, pages * PAGE_SIZE);
+	if (!mem)
+		return fail(err, MAYFLY_E_NOMEM, "no memory for page tables");
+	memset(mem + pg->capacity * PAGE_SIZE, 0, (pages - pg->capacity) * PAGE_SIZE);
+	pg->mem = mem;
+	pg->capacity = pages;
+	return 0;
+}
+
+/*
+ * A zero page at the end; gives its gpa, or 0 when memory is out (the root's own is never asked
+ * for).
+ */
 static uint64_t add_table(struct paging *pg)
 {
-	if (pg->used == pg->capacity) {
-		uint32_t capacity = pg->capacity * 2;
-		uint8_t *mem = realloc(pg->mem, capacity * PAGE_SIZE);
-
-		if (!mem)
-			return 0;
-		memset(mem + pg->capacity * PAGE_SIZE, 0, (capacity - pg->capacity) * PAGE_SIZE);
-		pg->mem = mem;
-		pg->capacity = capacity;
-	}
+	if (pg->used == pg->capacity && paging_reserve(pg, pg->capacity * 2, NULL) < 0)
+		return 0;
 	return pg->gpa + pg->used++ * PAGE_SIZE;
 }
 
