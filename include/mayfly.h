@@ -15,16 +15,17 @@
  * Threading.  Snapshots, functions and pools may be used from any number of threads at once.
  *             A sandbox is for one thread at a time (any thread, not a certain one); only
  *             mayfly_sandbox_interrupt() may be called on it from anywhere at any time.
- * Ownership. What a _new, _load, _open, _snapshot or _ref function gives belongs to the caller,
- *             who gives it back with the _free, _unref or _release function named in its comment.
+ * Ownership.  What a _new, _load, _open, _snapshot or _ref function gives belongs to the caller,
+ *             who gives it back with the _free, _unref or _release function that its comment
+ *             names.
  *             These take NULL. Everything passed in is borrowed for the duration of the call,
  *             unless its comment says otherwise.
  * Processes.  A sandbox belongs to the process that made it and does not survive fork(): in the
  *             child it may only be freed, never called.
  * Manners.    The library never prints, exits, changes signal handlers or masks, the working
  *             directory or the umask.
- * Options.    Option structures begin with `size`, set to sizeof the structure (the initialisers
- *             below do); zero in any other field means its default. Fields that this version of
+ * Options.    Option structures begin with `size`, set to sizeof the structure (as the
+ *             initialisers below do); zero in any other field means its default. Fields that this version of
  *             the library does not know must be zero.
  */
 #ifndef MAYFLY_H
@@ -51,9 +52,7 @@ extern "C" {
 /* The version of the library that is running, as "MAJOR.MINOR.PATCH". Static storage. */
 MAYFLY_API const char *mayfly_version(void);
 
-/*
- * --- Errors ----------------------------------------------------------------------------------
- */
+/* --- Errors ------------------------------------------------------------------------------- */
 
 enum mayfly_code {
 	MAYFLY_OK = 0,
@@ -75,7 +74,7 @@ enum mayfly_code {
 	MAYFLY_E_LIMIT = -16,	    /* a configured limit was reached */
 	MAYFLY_E_PROTOCOL = -17,    /* the guest broke the calling protocol */
 	MAYFLY_E_HOST_FUNCTION =
-		-18 /* for host functions: failed, with a message for the guest */
+		-18 /* for host functions: failed; the guest gets the message */
 };
 
 #define MAYFLY_ERROR_MESSAGE_SIZE 480
@@ -90,9 +89,7 @@ typedef struct mayfly_error {
 /* A code's name in words, such as "wrong number or type of arguments". Static storage. */
 MAYFLY_API const char *mayfly_code_name(int code);
 
-/*
- * --- Values ----------------------------------------------------------------------------------
- */
+/* --- Values ------------------------------------------------------------------------------- */
 
 typedef enum mayfly_type {
 	MAYFLY_VOID = 0, /* as a result only */
@@ -210,9 +207,7 @@ static inline mayfly_value mayfly_bytes_of(const void *data, size_t len)
 	return r;
 }
 
-/*
- * --- Loading a guest -------------------------------------------------------------------------
- */
+/* --- Loading a guest ---------------------------------------------------------------------- */
 
 typedef struct mayfly_snapshot mayfly_snapshot;
 
@@ -252,9 +247,7 @@ MAYFLY_API int mayfly_load_memory(const void *elf, size_t len, const char *name,
 				  const mayfly_load_options *options, mayfly_snapshot **out,
 				  mayfly_error *err);
 
-/*
- * --- Snapshots -------------------------------------------------------------------------------
- */
+/* --- Snapshots ---------------------------------------------------------------------------- */
 
 /* Share: gives `snap` itself, counted once more. */
 MAYFLY_API mayfly_snapshot *mayfly_snapshot_ref(mayfly_snapshot *snap);
@@ -291,9 +284,7 @@ typedef struct mayfly_snapshot_info {
 MAYFLY_API int mayfly_snapshot_get_info(const mayfly_snapshot *snap, mayfly_snapshot_info *info,
 					mayfly_error *err);
 
-/*
- * --- Functions -------------------------------------------------------------------------------
- */
+/* --- Functions ---------------------------------------------------------------------------- */
 
 typedef struct mayfly_function mayfly_function;
 
@@ -321,9 +312,7 @@ MAYFLY_API size_t mayfly_function_arg_count(const mayfly_function *fn);
 /* MAYFLY_VOID past the last argument. */
 MAYFLY_API mayfly_type mayfly_function_arg(const mayfly_function *fn, size_t index);
 
-/*
- * --- Sandboxes -------------------------------------------------------------------------------
- */
+/* --- Sandboxes ---------------------------------------------------------------------------- */
 
 typedef struct mayfly_sandbox mayfly_sandbox;
 
@@ -467,9 +456,7 @@ typedef struct mayfly_sandbox_stats {
 MAYFLY_API int mayfly_sandbox_get_stats(const mayfly_sandbox *sb, mayfly_sandbox_stats *stats,
 					mayfly_error *err);
 
-/*
- * --- Faults ----------------------------------------------------------------------------------
- */
+/* --- Faults ------------------------------------------------------------------------------- */
 
 typedef enum mayfly_fault_kind {
 	MAYFLY_FAULT_NONE = 0,
@@ -511,9 +498,7 @@ MAYFLY_API int mayfly_sandbox_fault(const mayfly_sandbox *sb, mayfly_fault *faul
 MAYFLY_API int mayfly_sandbox_write_core(mayfly_sandbox *sb, const char *path,
 					 mayfly_error *err);
 
-/*
- * --- Pools -----------------------------------------------------------------------------------
- */
+/* --- Pools -------------------------------------------------------------------------------- */
 
 typedef struct mayfly_pool mayfly_pool;
 
@@ -569,9 +554,7 @@ typedef struct mayfly_pool_stats {
 MAYFLY_API int mayfly_pool_get_stats(mayfly_pool *pool, mayfly_pool_stats *stats,
 				     mayfly_error *err);
 
-/*
- * --- The host --------------------------------------------------------------------------------
- */
+/* --- The host ----------------------------------------------------------------------------- */
 
 typedef struct mayfly_host_info {
 	size_t size;

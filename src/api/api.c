@@ -41,9 +41,7 @@ static int null_argument(const char *what, mayfly_error *err)
 	return fail(err, MAYFLY_E_INVALID, "%s is a null pointer", what);
 }
 
-/*
- * --- Loading ---------------------------------------------------------------------------------
- */
+/* --- Loading ------------------------------------------------------------------------------ */
 
 static uint64_t size_or(uint64_t given, uint64_t otherwise)
 {
@@ -117,9 +115,7 @@ int mayfly_load_file(const char *path, const mayfly_load_options *options,
 	return r < 0 ? r : mayfly_load_memory(data, len, path, options, out, err);
 }
 
-/*
- * --- Snapshots -------------------------------------------------------------------------------
- */
+/* --- Snapshots ---------------------------------------------------------------------------- */
 
 int mayfly_snapshot_save(const mayfly_snapshot *snap, const char *path, mayfly_error *err)
 {
@@ -158,9 +154,7 @@ int mayfly_snapshot_get_info(const mayfly_snapshot *snap, mayfly_snapshot_info *
 	return options_give(info, &full, sizeof(full), "mayfly_snapshot_info", err);
 }
 
-/*
- * --- Functions -------------------------------------------------------------------------------
- */
+/* --- Functions ---------------------------------------------------------------------------- */
 
 int mayfly_snapshot_function(const mayfly_snapshot *snap, const char *name,
 			     const mayfly_function **out, mayfly_error *err)
@@ -214,9 +208,7 @@ mayfly_type mayfly_function_arg(const mayfly_function *fn, size_t index)
 	return index < fn->sig.nargs ? (mayfly_type)fn->sig.args[index] : MAYFLY_VOID;
 }
 
-/*
- * --- Sandboxes -------------------------------------------------------------------------------
- */
+/* --- Sandboxes ---------------------------------------------------------------------------- */
 
 static int sandbox_options(const mayfly_sandbox_options *given, mayfly_sandbox_options *o,
 			   mayfly_error *err)
@@ -336,9 +328,7 @@ int mayfly_sandbox_write_core(mayfly_sandbox *sb, const char *path, mayfly_error
 	return sandbox_write_core(sb, path, err);
 }
 
-/*
- * --- Pools -----------------------------------------------------------------------------------
- */
+/* --- Pools -------------------------------------------------------------------------------- */
 
 int mayfly_pool_new(mayfly_snapshot *snap, const mayfly_pool_options *options,
 		    mayfly_pool **out, mayfly_error *err)
@@ -394,9 +384,7 @@ int mayfly_pool_get_stats(mayfly_pool *pool, mayfly_pool_stats *stats, mayfly_er
 	return options_give(stats, &full, sizeof(full), "mayfly_pool_stats", err);
 }
 
-/*
- * --- The host --------------------------------------------------------------------------------
- */
+/* --- The host ----------------------------------------------------------------------------- */
 
 int mayfly_host_get_info(mayfly_host_info *info, mayfly_error *err)
 {

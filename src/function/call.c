@@ -186,9 +186,7 @@ static int put_args(mayfly_sandbox *sb, const mayfly_function *fn, const mayfly_
 	return 0;
 }
 
-/*
- * --- Results ---------------------------------------------------------------------------------
- */
+/* --- Results ------------------------------------------------------------------------------ */
 
 static int get_string(mayfly_sandbox *sb, const char *what, uint64_t va, mayfly_value *out,
 		      mayfly_error *err)
@@ -268,9 +266,7 @@ static int get_result(mayfly_sandbox *sb, const mayfly_function *fn, mayfly_valu
 	return r;
 }
 
-/*
- * --- The run loop ----------------------------------------------------------------------------
- */
+/* --- The run loop ------------------------------------------------------------------------- */
 
 static int handle_exit(mayfly_sandbox *sb, const struct hv_exit *exit, uint32_t until,
 		       bool *done, mayfly_error *err)

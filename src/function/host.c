@@ -8,9 +8,7 @@
 
 #include "function/sandbox.h"
 
-/*
- * --- Registration ----------------------------------------------------------------------------
- */
+/* --- Registration ------------------------------------------------------------------------- */
 
 static void bind(mayfly_sandbox *sb)
 {
@@ -98,9 +96,7 @@ void sandbox_free_functions(mayfly_sandbox *sb)
 	sb->nfunctions = 0;
 }
 
-/*
- * --- Calls -----------------------------------------------------------------------------------
- */
+/* --- Calls -------------------------------------------------------------------------------- */
 
 struct host_call {
 	mayfly_value args[MAYFLY_MAX_ARGS];

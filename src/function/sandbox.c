@@ -16,9 +16,7 @@ static struct mayfly_sandbox *sandbox_of(struct watchdog_entry *entry)
 					 offsetof(struct mayfly_sandbox, watch));
 }
 
-/*
- * --- Stopping a call -------------------------------------------------------------------------
- */
+/* --- Stopping a call ---------------------------------------------------------------------- */
 
 static uint64_t load_state(const mayfly_sandbox *sb)
 {
@@ -157,9 +155,7 @@ int sandbox_set_limits(mayfly_sandbox *sb, uint64_t timeout_ns, uint64_t cpu_tim
 	return 0;
 }
 
-/*
- * --- Life ------------------------------------------------------------------------------------
- */
+/* --- Life --------------------------------------------------------------------------------- */
 
 /* What the guest finds in the call block of a VM that begins anew. */
 static void begin_anew(mayfly_sandbox *sb)
@@ -298,9 +294,7 @@ int sandbox_capture(mayfly_sandbox *sb, struct mayfly_snapshot **out, mayfly_err
 	return r < 0 ? r : instance_capture(&sb->inst, out, err);
 }
 
-/*
- * --- Warming up ------------------------------------------------------------------------------
- */
+/* --- Warming up --------------------------------------------------------------------------- */
 
 static void add_touch(struct fn_call *call, uint64_t va)
 {

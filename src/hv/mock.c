@@ -93,9 +93,7 @@ static int enter(enum mock_op op, mayfly_error *err)
 		    (int)op, (unsigned long long)n);
 }
 
-/*
- * --- VMs -------------------------------------------------------------------------------------
- */
+/* --- VMs ---------------------------------------------------------------------------------- */
 
 static int vm_host(const struct hv_host **out, mayfly_error *err)
 {
@@ -210,9 +208,7 @@ static int vm_clean(struct hv_vm *base, uint32_t id, uint64_t pages, uint64_t *b
 	return 0;
 }
 
-/*
- * --- vCPUs -----------------------------------------------------------------------------------
- */
+/* --- vCPUs -------------------------------------------------------------------------------- */
 
 static int vcpu_new(struct hv_vm *base, const struct cpu_setup *setup, struct hv_vcpu **out,
 		    mayfly_error *err)
@@ -368,9 +364,7 @@ static void vcpu_unkick(struct hv_vcpu *vcpu)
 	pthread_mutex_unlock(&vm->lock);
 }
 
-/*
- * --- The guest's memory ----------------------------------------------------------------------
- */
+/* --- The guest's memory ------------------------------------------------------------------- */
 
 static struct mock_slot *slot_at(const struct mock_vm *vm, uint64_t gpa)
 {
