@@ -17,16 +17,15 @@
  *             mayfly_sandbox_interrupt() may be called on it from anywhere at any time.
  * Ownership.  What a _new, _load, _open, _snapshot or _ref function gives belongs to the caller,
  *             who gives it back with the _free, _unref or _release function that its comment
- *             names.
- *             These take NULL. Everything passed in is borrowed for the duration of the call,
- *             unless its comment says otherwise.
+ *             names. These take NULL. Everything passed in is borrowed for the duration of the
+ *             call, unless its comment says otherwise.
  * Processes.  A sandbox belongs to the process that made it and does not survive fork(): in the
  *             child it may only be freed, never called.
  * Manners.    The library never prints, exits, changes signal handlers or masks, the working
  *             directory or the umask.
  * Options.    Option structures begin with `size`, set to sizeof the structure (as the
- *             initialisers below do); zero in any other field means its default. Fields that this version of
- *             the library does not know must be zero.
+ *             initialisers below do); zero in any other field means its default. Fields that
+ *             this version of the library does not know must be zero.
  */
 #ifndef MAYFLY_H
 #define MAYFLY_H
@@ -68,13 +67,12 @@ enum mayfly_code {
 	MAYFLY_E_FAULT = -10,	/* the guest raised an exception; see mayfly_sandbox_fault() */
 	MAYFLY_E_ABORT = -11,	/* the guest called abort; code and message in the fault */
 	MAYFLY_E_TIMEOUT = -12, /* the wall-clock or CPU time limit was reached */
-	MAYFLY_E_INTERRUPTED = -13, /* mayfly_sandbox_interrupt() */
-	MAYFLY_E_POISONED = -14,    /* an earlier call failed: restore or free the sandbox */
-	MAYFLY_E_BUSY = -15,	    /* not possible while a call is running */
-	MAYFLY_E_LIMIT = -16,	    /* a configured limit was reached */
-	MAYFLY_E_PROTOCOL = -17,    /* the guest broke the calling protocol */
-	MAYFLY_E_HOST_FUNCTION =
-		-18 /* for host functions: failed; the guest gets the message */
+	MAYFLY_E_INTERRUPTED = -13,  /* mayfly_sandbox_interrupt() */
+	MAYFLY_E_POISONED = -14,     /* an earlier call failed: restore or free the sandbox */
+	MAYFLY_E_BUSY = -15,	     /* not possible while a call is running */
+	MAYFLY_E_LIMIT = -16,	     /* a configured limit was reached */
+	MAYFLY_E_PROTOCOL = -17,     /* the guest broke the calling protocol */
+	MAYFLY_E_HOST_FUNCTION = -18 /* for host functions: it failed, see the message */
 };
 
 #define MAYFLY_ERROR_MESSAGE_SIZE 480

@@ -235,11 +235,10 @@ static int collect(struct instance *inst, uint64_t *count, mayfly_error *err)
 	for (uint64_t page = 0; page < tables; page++)
 		bitmap_clear(inst->log, page);
 	for (size_t i = 0; i < ARRAY_SIZE(inst->host_wrote); i++) {
-		struct guest_pages *w = &inst->host_wrote[i];
+		const struct guest_pages *w = &inst->host_wrote[i];
 
 		for (uint64_t page = w->first; page < w->first + w->count; page++)
 			bitmap_set(inst->log, page);
-		w->count = 0;
 	}
 	*count = index_log(inst);
 	return 0;
@@ -331,6 +330,9 @@ int instance_restore(struct instance *inst, struct mayfly_snapshot *snap, bool f
 		r = restore_other(inst, snap, err);
 	if (r < 0)
 		return r;
+	/* Only now: a restore that failed may be tried again. */
+	for (size_t i = 0; i < ARRAY_SIZE(inst->host_wrote); i++)
+		inst->host_wrote[i].count = 0;
 	inst->restores++;
 	inst->pages_restored += inst->last_restored;
 	return full ? hv_vcpu_reset(inst->vcpu, &inst->setup, err) : 0;
