@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Floors, targets, and how results are shown. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "bench.h"
+#include "cli.h"
+#include "hostinfo.h"
+#include "message.h"
+
+/* What a row is compared with: one other, or the sum of two. The first limit of a row is its floor. */
+struct limit {
+	const char *row;
+	const char *floor;
+	const char *plus; /* or NULL */
+	double at_most;	  /* times the floor; 0: no target, for information */
+};
+
+static const struct limit limits[] = {
+	{"cold_start", "bare_cold_start", NULL, 1.15},
+	{"spawn", "bare_cold_start", NULL, 0},
+	{"spawn_pooled", "warm_call", NULL, 2},
+	{"destroy", "bare_destroy", NULL, 0},
+	{"warm_call", "bare_run", NULL, 1.05},
+	{"call_with_host_function", "bare_run", "bare_run", 0},
+	{"restore_call_0", "bare_run", NULL, 0},
+	{"restore_call_16", "bare_run", "copy_16_pages", 1.15},
+	{"restore_call_16", "process_spawn_static", NULL, 1.0 / 5},
+	{"restore_call_16", "process_fork", NULL, 1.0 / 3},
+	{"restore_call_16_64m", "restore_call_16", NULL, 0},
+	{"restore_call_16_1g", "restore_call_16", NULL, 1.2},
+};
+
+#define SCALE_CREATE_AT_MOST 1.5
+#define SCALE_LIBRARY_AT_MOST ((uint64_t)64 << 10)
+
+const char *bench_floor(const char *row, unsigned index)
+{
+	for (size_t i = 0; i < COUNT_OF(limits); i++) {
+		if (strcmp(limits[i].row, row) != 0)
+			continue;
+		if (index-- == 0)
+			return limits[i].floor;
+		if (limits[i].plus && index-- == 0)
+			return limits[i].plus;
+	}
+	return NULL;
+}
+
+/* A row's median, or 0 where it was not measured. */
+static double median(const struct bench_result *results, size_t n, const char *row)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(results[i].row->name, row) == 0)
+			return (double)results[i].times.p50;
+	return 0;
+}
+
+/* How many times its floor the row takes; 0 if one of them was not measured. */
+static double ratio(const struct bench_result *results, size_t n, const struct limit *l)
+{
+	double row = median(results, n, l->row), floor = median(results, n, l->floor);
+	double plus = l->plus ? median(results, n, l->plus) : 0;
+
+	if (floor == 0 || (l->plus && plus == 0))
+		return 0;
+	return row / (floor + plus);
+}
+
+/* --- Text ------------------------------------------------------------------------------------ */
+
+static void print_host(const mayfly_host_info *info)
+{
+	struct utsname kernel = {.release = "?"};
+
+	uname(&kernel);
+	printf("Mayfly %s, Linux %s", mayfly_version(), kernel.release);
+	if (info)
+		printf(", KVM on %s, %s", info->hypervisor, info->cpu);
+	printf("\n\n");
+}
+
+static void print_us(uint64_t ns)
+{
+	double us = (double)ns / 1e3;
+
+	printf(" %9.*f", us < 10 ? 2 : 1, us);
+}
+
+static void print_limit(const struct limit *l, double times)
+{
+	printf("  %.3f x %s%s%s", times, l->floor, l->plus ? " + " : "",
+	       l->plus ? l->plus : "");
+	if (l->at_most > 0)
+		printf(" (at most %.3f: %s)", l->at_most,
+		       times <= l->at_most ? "reached" : "MISSED");
+	putchar('\n');
+}
+
+int bench_report_text(const mayfly_host_info *info, const struct bench_result *results,
+		      size_t n)
+{
+	print_host(info);
+	printf("%-24s %9s %9s %9s %9s %7s\n", "times in us", "p50", "p99", "p99.9", "min",
+	       "samples");
+	for (size_t i = 0; i < n; i++) {
+		const struct distribution *d = &results[i].times;
+		bool first = true;
+
+		printf("%-24s", results[i].row->name);
+		print_us(d->p50);
+		print_us(d->p99);
+		print_us(d->p999);
+		print_us(d->min);
+		printf(" %7zu", d->n);
+		for (size_t l = 0; l < COUNT_OF(limits); l++) {
+			double times = ratio(results, n, &limits[l]);
+
+			if (strcmp(limits[l].row, results[i].row->name) != 0 || times == 0)
+				continue;
+			if (!first)
+				printf("%*s", 24 + 4 * 10 + 8, "");
+			print_limit(&limits[l], times);
+			first = false;
+		}
+		if (first)
+			putchar('\n');
+	}
+	return STATUS_OK;
+}
+
+static void print_kib(uint64_t bytes)
+{
+	printf(" %10.1f", (double)bytes / 1024);
+}
+
+int bench_report_scale(const mayfly_host_info *info, const struct bench_scale *scale, size_t n)
+{
+	print_host(info);
+	printf("%9s %10s %8s %10s %10s %32s\n", "sandboxes", "create", "x first", "start",
+	       "bare", "memory a sandbox, KiB");
+	printf("%9s %10s %8s %10s %10s %10s %10s %10s %10s\n", "", "us", "", "us", "start, us",
+	       "process", "written", "library", "kernel");
+	for (size_t i = 0; i < n; i++) {
+		const struct bench_scale *s = &scale[i];
+		char live[GROUPED_SIZE];
+
+		printf("%9s %10.1f %8.2f %10.1f %10.1f", grouped(live, s->live),
+		       (double)s->create_ns / 1e3,
+		       (double)s->create_ns / (double)scale[0].create_ns,
+		       (double)s->start_ns / 1e3, (double)s->bare_ns / 1e3);
+		print_kib(s->process_bytes);
+		print_kib(s->written_bytes);
+		print_kib(s->library_bytes);
+		print_kib(s->kernel_bytes);
+		putchar('\n');
+	}
+	if (n > 1) {
+		const struct bench_scale *last = &scale[n - 1];
+		double times = (double)last->create_ns / (double)scale[0].create_ns;
+
+		printf("\ncreating the last is to take at most %.2f x the first: %s\n"
+		       "the library is to add at most %" PRIu64 " KiB a sandbox: %s\n",
+		       SCALE_CREATE_AT_MOST,
+		       times <= SCALE_CREATE_AT_MOST ? "reached" : "MISSED",
+		       SCALE_LIBRARY_AT_MOST / 1024,
+		       last->library_bytes <= SCALE_LIBRARY_AT_MOST ? "reached" : "MISSED");
+	}
+	return STATUS_OK;
+}
+
+/* --- JSON ------------------------------------------------------------------------------------ */
+
+static json_t *limit_json(const struct limit *l, double times)
+{
+	char floor[128];
+	json_t *o;
+
+	snprintf(floor, sizeof(floor), "%s%s%s", l->floor, l->plus ? "+" : "",
+		 l->plus ? l->plus : "");
+	o = json_pack("{s:s, s:f}", "floor", floor, "ratio", times);
+	if (l->at_most > 0) {
+		json_object_set_new(o, "target", json_real(l->at_most));
+		json_object_set_new(o, "reached", json_boolean(times <= l->at_most));
+	}
+	return o;
+}
+
+static json_t *row_json(const struct bench_result *results, size_t n,
+			const struct bench_result *r)
+{
+	const struct distribution *d = &r->times;
+	json_t *more = json_array();
+	json_t *o = json_pack("{s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:I}", "name", r->row->name,
+			      "what", r->row->what, "p50_us", (double)d->p50 / 1e3, "p99_us",
+			      (double)d->p99 / 1e3, "p999_us", (double)d->p999 / 1e3, "min_us",
+			      (double)d->min / 1e3, "max_us", (double)d->max / 1e3, "samples",
+			      (json_int_t)d->n);
+	bool first = true;
+
+	for (size_t l = 0; l < COUNT_OF(limits); l++) {
+		double times = ratio(results, n, &limits[l]);
+
+		if (strcmp(limits[l].row, r->row->name) != 0 || times == 0)
+			continue;
+		if (first)
+			json_object_update_new(o, limit_json(&limits[l], times));
+		else
+			json_array_append_new(more, limit_json(&limits[l], times));
+		first = false;
+	}
+	if (json_array_size(more))
+		json_object_set(o, "also", more);
+	json_decref(more);
+	return o;
+}
+
+static json_t *scale_json(const struct bench_scale *scale, size_t n)
+{
+	json_t *steps = json_array();
+
+	for (size_t i = 0; i < n; i++) {
+		const struct bench_scale *s = &scale[i];
+
+		json_array_append_new(
+			steps,
+			json_pack("{s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:I}", "live",
+				  (json_int_t)s->live, "create_us", (double)s->create_ns / 1e3,
+				  "ratio", (double)s->create_ns / (double)scale[0].create_ns,
+				  "start_us", (double)s->start_ns / 1e3, "bare_cold_start_us",
+				  (double)s->bare_ns / 1e3, "process_bytes",
+				  (json_int_t)s->process_bytes, "written_bytes",
+				  (json_int_t)s->written_bytes, "library_bytes",
+				  (json_int_t)s->library_bytes, "kernel_bytes",
+				  (json_int_t)s->kernel_bytes));
+	}
+	return steps;
+}
+
+int bench_report_json(const mayfly_host_info *info, const struct bench_result *results,
+		      size_t n, const struct bench_scale *scale, size_t nscale)
+{
+	json_t *rows = json_array(), *all;
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(rows, row_json(results, n, &results[i]));
+	all = json_pack("{s:o, s:o}", "host", hostinfo_json(info), "rows", rows);
+	if (nscale)
+		json_object_set_new(all, "scale", scale_json(scale, nscale));
+	return json_finish(all);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a call ended badly: exit status and report. */
+#ifndef MAYFLY_CLI_FAULT_H
+#define MAYFLY_CLI_FAULT_H
+
+#include "mayfly.h"
+
+/*
+ * The exit status for a call that failed with `code`; `fault` (may be NULL) says what poisoned the
+ * sandbox.
+ */
+int fault_status(int code, const mayfly_fault *fault);
+
+/*
+ * Report a failed call on stderr: what happened, where, and how to look into it. Writes a core
+ * to `core` unless that is NULL. `guest` is the file's name. Gives the exit status.
+ */
+int fault_report(mayfly_sandbox *sb, const char *guest, const char *core,
+		 const mayfly_error *err);
+
+#endif
