@@ -47,8 +47,7 @@ static const struct option_spec bench_options[] = {
 	 .type = OPTION_FLAG,
 	 FIELD(scale),
 	 .help = "Instead: make 1, 100, 1,000 and 4,000 sandboxes that live at a time; the "
-		 "time "
-		 "that one more takes, and the memory that each does."},
+		 "time that one more takes, and the memory that each does."},
 };
 #undef FIELD
 

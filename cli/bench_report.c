@@ -2,8 +2,10 @@
 /* Floors, targets, and how results are shown. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "bench.h"
 #include "cli.h"
@@ -74,11 +76,15 @@ static double ratio(const struct bench_result *results, size_t n, const struct l
 static void print_host(const mayfly_host_info *info)
 {
 	struct utsname kernel = {.release = "?"};
+	double load;
 
 	uname(&kernel);
 	printf("Mayfly %s, Linux %s", mayfly_version(), kernel.release);
 	if (info)
 		printf(", KVM on %s, %s", info->hypervisor, info->cpu);
+	/* Whatever else runs disturbs the figures, the slow percentiles most. */
+	if (getloadavg(&load, 1) == 1)
+		printf(", load %.2f on %ld CPUs", load, sysconf(_SC_NPROCESSORS_ONLN));
 	printf("\n\n");
 }
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Many live sandboxes. At each step one more is made and freed several times beside those that are
- * there, so that the first and the thousandth are measured alike; then memory is read.
+ * there, so that the first and the thousandth are measured alike: once while they become more, when
+ * memory is read too, and once while they become fewer, so that a busy moment of the host does not make
+ * all of one step's samples.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,8 +29,15 @@ struct memory {
 	uint64_t kernel;
 };
 
+struct step {
+	struct samples create;
+	struct samples start;
+	struct samples bare;
+};
+
 struct field {
 	struct bench_guest guest;
+	struct step steps[COUNT_OF(steps)];
 	mayfly_sandbox **live;
 	uint64_t count;
 	struct memory base; /* with none alive */
@@ -115,6 +124,12 @@ static int grow(struct field *f, uint64_t count, mayfly_error *err)
 	return MAYFLY_OK;
 }
 
+static void shrink(struct field *f, uint64_t count)
+{
+	while (f->count > count)
+		mayfly_sandbox_free(f->live[--f->count]);
+}
+
 /* Pages that a sandbox's first call leaves written, by a restore that puts them back. */
 static int count_written(mayfly_sandbox *sb, uint64_t *ret_bytes, mayfly_error *err)
 {
@@ -128,54 +143,70 @@ static int count_written(mayfly_sandbox *sb, uint64_t *ret_bytes, mayfly_error *
 }
 
 /* One more beside those that are alive, and a bare one in turn. */
-static int measure(struct field *f, struct bench_scale *s, mayfly_error *err)
+static int measure(const struct field *f, struct step *step, uint64_t *written,
+		   mayfly_error *err)
 {
-	struct samples create = {0}, start = {0}, bare = {0};
 	int r = MAYFLY_OK;
 
 	for (int i = 0; i < REPEATS && r == MAYFLY_OK; i++) {
-		uint64_t create_ns, start_ns, bare_ns;
+		uint64_t create, start, bare;
 		mayfly_sandbox *sb;
 
-		r = start_one(f, &sb, &create_ns, &start_ns, err);
+		r = start_one(f, &sb, &create, &start, err);
 		if (r != MAYFLY_OK)
 			break;
-		samples_add(&create, create_ns);
-		samples_add(&start, start_ns);
-		r = count_written(sb, &s->written_bytes, err);
+		r = count_written(sb, written, err);
 		mayfly_sandbox_free(sb);
 		if (r == MAYFLY_OK)
-			r = bench_bare_cold_start(&bare_ns, err);
-		if (r == MAYFLY_OK)
-			samples_add(&bare, bare_ns);
+			r = bench_bare_cold_start(&bare, err);
+		if (r != MAYFLY_OK)
+			break;
+		samples_add(&step->create, create);
+		samples_add(&step->start, start);
+		samples_add(&step->bare, bare);
 	}
-	s->create_ns = samples_distribution(&create).p50;
-	s->start_ns = samples_distribution(&start).p50;
-	s->bare_ns = samples_distribution(&bare).p50;
-	samples_fini(&create);
-	samples_fini(&start);
-	samples_fini(&bare);
 	return r;
 }
 
-static int step(struct field *f, uint64_t count, struct bench_scale *s, mayfly_error *err)
+static void measure_memory(const struct field *f, struct bench_scale *s)
 {
 	struct memory now;
-	int r = grow(f, count - 1, err);
 
-	if (r == MAYFLY_OK)
-		r = measure(f, s, err);
-	if (r == MAYFLY_OK)
-		r = grow(f, count, err);
-	if (r != MAYFLY_OK)
-		return r;
-	s->live = count;
 	read_memory(&now);
-	s->process_bytes = grown(now.process, f->base.process, count);
+	s->process_bytes = grown(now.process, f->base.process, f->count);
 	s->library_bytes =
 		s->process_bytes > s->written_bytes ? s->process_bytes - s->written_bytes : 0;
-	s->kernel_bytes = grown(now.kernel + now.vcpus, f->base.kernel + f->base.vcpus, count);
-	return MAYFLY_OK;
+	s->kernel_bytes =
+		grown(now.kernel + now.vcpus, f->base.kernel + f->base.vcpus, f->count);
+}
+
+/* Up by n steps and down again. */
+static int measure_steps(struct field *f, size_t n, struct bench_scale *scale,
+			 mayfly_error *err)
+{
+	uint64_t ignored;
+	int r = MAYFLY_OK;
+
+	for (size_t i = 0; i < n && r == MAYFLY_OK; i++) {
+		scale[i].live = steps[i];
+		r = grow(f, steps[i] - 1, err);
+		if (r == MAYFLY_OK)
+			r = measure(f, &f->steps[i], &scale[i].written_bytes, err);
+		if (r == MAYFLY_OK)
+			r = grow(f, steps[i], err);
+		if (r == MAYFLY_OK)
+			measure_memory(f, &scale[i]);
+	}
+	for (size_t i = n; i-- > 0 && r == MAYFLY_OK;) {
+		shrink(f, steps[i] - 1);
+		r = measure(f, &f->steps[i], &ignored, err);
+	}
+	for (size_t i = 0; i < n; i++) {
+		scale[i].create_ns = samples_distribution(&f->steps[i].create).p50;
+		scale[i].start_ns = samples_distribution(&f->steps[i].start).p50;
+		scale[i].bare_ns = samples_distribution(&f->steps[i].bare).p50;
+	}
+	return r;
 }
 
 /* --- Limits ---------------------------------------------------------------------------------- */
@@ -194,17 +225,24 @@ static bool allow_descriptors(uint64_t sandboxes)
 	if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
 		return true;
 	getrlimit(RLIMIT_NOFILE, &limit);
-	complain("%llu sandboxes need %llu file descriptors, but the hard limit is %llu: raise "
-		 "it "
-		 "(ulimit -Hn as root, or nofile in /etc/security/limits.conf)",
+	complain("%llu sandboxes need %llu file descriptors, but the hard limit is %llu: "
+		 "raise it (ulimit -Hn as root, or nofile in /etc/security/limits.conf)",
 		 (unsigned long long)sandboxes, (unsigned long long)need,
 		 (unsigned long long)limit.rlim_max);
 	return false;
 }
 
+static void step_fini(struct step *step)
+{
+	samples_fini(&step->create);
+	samples_fini(&step->start);
+	samples_fini(&step->bare);
+}
+
 size_t bench_scale_run(uint64_t most, struct bench_scale *scale)
 {
 	struct field f = {.count = 0};
+	struct step unused = {.create = {0}};
 	mayfly_error err;
 	size_t n = 0;
 	int r;
@@ -212,25 +250,24 @@ size_t bench_scale_run(uint64_t most, struct bench_scale *scale)
 	if (!allow_descriptors(most))
 		return 0;
 	memset(scale, 0, BENCH_MAX_SCALE * sizeof(scale[0]));
+	while (n < COUNT_OF(steps) && steps[n] <= most)
+		n++;
 	f.live = xrealloc(NULL, most, sizeof(void *));
-	memset(f.live, 0, most * sizeof(void *));
 	r = bench_guest_load(&f.guest, BENCH_MEMORY, &err);
 	/* What is made once, and what the first sandboxes teach, is not of the first step's. */
 	if (r == MAYFLY_OK)
-		r = measure(&f, &scale[0], &err);
+		r = measure(&f, &unused, &scale[0].written_bytes, &err);
 	read_memory(&f.base);
-	for (size_t i = 0; r == MAYFLY_OK && i < COUNT_OF(steps) && steps[i] <= most; i++) {
-		r = step(&f, steps[i], &scale[n], &err);
-		n += r == MAYFLY_OK;
-	}
-	if (r != MAYFLY_OK) {
+	if (r == MAYFLY_OK)
+		r = measure_steps(&f, n, scale, &err);
+	if (r != MAYFLY_OK)
 		complain("with %llu sandboxes alive: %s", (unsigned long long)f.count,
 			 err.message);
-		n = 0;
-	}
-	while (f.count)
-		mayfly_sandbox_free(f.live[--f.count]);
+	shrink(&f, 0);
+	for (size_t i = 0; i < COUNT_OF(steps); i++)
+		step_fini(&f.steps[i]);
+	step_fini(&unused);
 	bench_guest_fini(&f.guest);
 	free(f.live);
-	return n;
+	return r == MAYFLY_OK ? n : 0;
 }

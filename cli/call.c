@@ -51,8 +51,8 @@ static const struct option_spec call_options[] = {
 	 .type = OPTION_TIME,
 	 .argument = "TIME",
 	 FIELD(cpu_time),
-	 .help = "Stop it after this much CPU time, of all calls together or, with --fresh, of "
-		 "each; exit status 124."},
+	 .help = "Stop it after this much CPU time, of all calls together or, with --fresh, "
+		 "of each; exit status 124."},
 	{.name = "memory",
 	 .letter = 'm',
 	 .type = OPTION_SIZE,
@@ -69,22 +69,21 @@ static const struct option_spec call_options[] = {
 	 .argument = "SIZE",
 	 FIELD(call_area),
 	 .help = "Room for the strings and bytes among the arguments. Default: 64K, or what "
-		 "they "
-		 "need."},
+		 "they need."},
 	{.name = "repeat",
 	 .letter = 'n',
 	 .type = OPTION_COUNT,
 	 .max = MAX_REPEAT,
 	 .argument = "N",
 	 FIELD(repeat),
-	 .help = "Call N times; print the last result, and how long the calls took to standard "
-		 "error."},
+	 .help = "Call N times; print the last result, and how long the calls took to "
+		 "standard error."},
 	{.name = "fresh",
 	 .letter = 'f',
 	 .type = OPTION_FLAG,
 	 FIELD(fresh),
-	 .help = "Restore the guest before each call, so that none sees what another left. The "
-		 "restore counts into the time."},
+	 .help = "Restore the guest before each call, so that none sees what another left. "
+		 "The restore counts into the time."},
 	{.name = "print",
 	 .letter = 'p',
 	 .type = OPTION_WORD,

@@ -44,14 +44,12 @@ static void check_nx_huge_pages(struct doctor *d)
 	} else if (affected) {
 		doctor_add(d, LEVEL_OK, "nx_huge_pages",
 			   "%s; this CPU needs the mitigation (itlb_multihit), which makes "
-			   "creating "
-			   "VMs slower",
+			   "creating VMs slower",
 			   value);
 	} else if (kernel_at_least(d, 6, 5)) {
 		doctor_add(d, LEVEL_NOTE, "nx_huge_pages",
 			   "kvm.nx_huge_pages=%s: KVM keeps a thread per VM for a mitigation "
-			   "that this "
-			   "CPU does not need.",
+			   "that this CPU does not need.",
 			   value);
 		doctor_advise(
 			d, "While no VM runs: 'echo never > "
@@ -83,12 +81,11 @@ static void check_favordynmods(struct doctor *d)
 		} else {
 			doctor_add(d, LEVEL_NOTE, "favordynmods",
 				   "%s is mounted without favordynmods: creating a VM can "
-				   "stall for "
-				   "20 to 70 ms now and then.",
+				   "stall for 20 to 70 ms now and then.",
 				   mount);
 			doctor_advise(d,
-				      "'mount -o remount,favordynmods %s' (fork and exit get a "
-				      "little slower).",
+				      "'mount -o remount,favordynmods %s' (fork and exit get "
+				      "a little slower).",
 				      mount);
 		}
 		return;
@@ -151,8 +148,8 @@ static void check_clock(struct doctor *d)
 	}
 	doctor_add(d, LEVEL_NOTE, "clocksource",
 		   "The kernel reads the time from %s, which costs a system call and a slow "
-		   "device "
-		   "each time: limits of time make calls slower, and figures are coarse.",
+		   "device each time: limits of time make calls slower, and figures are "
+		   "coarse.",
 		   value);
 	doctor_advise(
 		d, "The kernel's log says why it gave up tsc ('dmesg | grep -i clocksource').");
@@ -210,8 +207,7 @@ static void check_overcommit(struct doctor *d)
 	if (strcmp(value, "2") == 0) {
 		doctor_add(d, LEVEL_NOTE, "overcommit",
 			   "vm.overcommit_memory is 2: a guest's whole memory is accounted "
-			   "for, used "
-			   "or not.");
+			   "for, used or not.");
 		doctor_advise(d,
 			      "'sysctl vm.overcommit_memory=0', or give guests little memory.");
 	}
@@ -253,8 +249,8 @@ static void check_quota(struct doctor *d)
 	if (end == value || quota <= 0 || period <= 0)
 		return;
 	doctor_add(d, LEVEL_NOTE, "cpu_quota",
-		   "The control group gets %.2f CPUs: once used up, calls stall for up to %.0f "
-		   "ms.",
+		   "The control group gets %.2f CPUs: once used up, calls stall for up to "
+		   "%.0f ms.",
 		   quota / period, period / 1e3);
 	doctor_advise(d, "Raise or remove its cpu.max (%s).", path);
 }
@@ -276,8 +272,7 @@ static void check_swap(struct doctor *d)
 	line++;
 	doctor_add(d, LEVEL_NOTE, "swap",
 		   "Guests' memory can go to %.*s: first calls after that are slow, and what "
-		   "guests "
-		   "held in memory is then on a disk.",
+		   "guests held in memory is then on a disk.",
 		   (int)strcspn(line, " \t\n"), line);
 	doctor_advise(d, "'swapoff -a', or encrypted swap.");
 }
@@ -316,8 +311,7 @@ static void check_vulnerabilities(struct doctor *d)
 	}
 	doctor_add(d, LEVEL_NOTE, "mitigations",
 		   "CPU bugs that the kernel calls vulnerable, wholly or in part: %s. A "
-		   "hostile guest "
-		   "might read memory that is not its own.",
+		   "hostile guest might read memory that is not its own.",
 		   list);
 	doctor_read(d, "/proc/cmdline", line, sizeof(line));
 	option = strstr(line, "mitigations=");

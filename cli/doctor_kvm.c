@@ -86,13 +86,12 @@ static void device_missing(struct doctor *d)
 	else if (has_flag(d, "hypervisor"))
 		doctor_advise(d,
 			      "This is a virtual machine whose hypervisor hides the CPU's "
-			      "virtualisation: switch nested virtualisation on there, or run a "
-			      "kernel with PVM (modprobe kvm_pvm).");
+			      "virtualisation: switch nested virtualisation on there, or run "
+			      "a kernel with PVM (modprobe kvm_pvm).");
 	else
-		doctor_advise(d,
-			      "The CPU shows neither vmx nor svm: switch virtualisation (VT-x, "
-			      "AMD-V, SVM) on in the firmware, then 'modprobe kvm_intel' or "
-			      "'modprobe kvm_amd'.");
+		doctor_advise(d, "The CPU shows neither vmx nor svm: switch virtualisation "
+				 "(VT-x, AMD-V, SVM) on in the firmware, then 'modprobe "
+				 "kvm_intel' or 'modprobe kvm_amd'.");
 }
 
 /* A user's name into a buffer, or the number. */
@@ -160,13 +159,13 @@ static bool check_device(struct doctor *d)
 		doctor_add(d, LEVEL_PROBLEM, "/dev/kvm", "Opening /dev/kvm fails: %s.",
 			   strerror(e));
 		if (e == EBUSY)
-			doctor_advise(d,
-				      "Another hypervisor, such as VirtualBox, holds the CPU's "
-				      "virtualisation: end its virtual machines.");
+			doctor_advise(d, "Another hypervisor, such as VirtualBox, holds the "
+					 "CPU's virtualisation: end its virtual machines.");
 		else if (e == ENXIO || e == ENODEV)
 			doctor_advise(d,
-				      "The device is there, but no module behind it: 'modprobe "
-				      "kvm_intel', 'modprobe kvm_amd' or 'modprobe kvm_pvm'.");
+				      "The device is there, but no module behind it: "
+				      "'modprobe kvm_intel', 'modprobe kvm_amd' or 'modprobe "
+				      "kvm_pvm'.");
 		else if (e == EACCES || e == EPERM)
 			doctor_advise(
 				d,
@@ -197,8 +196,7 @@ static void check_kind(struct doctor *d)
 	if (kind && strcmp(kind->name, "pvm") != 0 && has_flag(d, "hypervisor")) {
 		doctor_add(d, LEVEL_NOTE, "nested",
 			   "This host is a virtual machine itself: each exit of a guest costs "
-			   "several "
-			   "of the outer hypervisor.");
+			   "several of the outer hypervisor.");
 		doctor_advise(
 			d, "A machine without one underneath (bare metal) is faster by far.");
 	}
@@ -220,10 +218,10 @@ static const struct capability capabilities[] = {
 	{"readonly_memory", offsetof(mayfly_host_info, readonly_memory), LEVEL_PROBLEM,
 	 "KVM lacks KVM_CAP_READONLY_MEM.", "Linux 3.7 or newer has it."},
 	{"fsgsbase", offsetof(mayfly_host_info, fsgsbase), LEVEL_NOTE,
-	 "Guests have no FSGSBASE instructions, so that a restore costs one system call more.",
+	 "Guests have no FSGSBASE instructions, so that each restore resets the whole vCPU by "
+	 "system calls.",
 	 "Linux 5.9 or newer on a CPU with FSGSBASE has them; 'nofsgsbase' on the kernel's "
-	 "command "
-	 "line switches them off."},
+	 "command line switches them off."},
 };
 
 static void check_capabilities(struct doctor *d)

@@ -2,6 +2,7 @@
 #include "hostinfo.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -11,12 +12,16 @@
 json_t *hostinfo_json(const mayfly_host_info *info)
 {
 	struct utsname kernel;
+	double load = 0;
 	json_t *host, *more;
 
 	if (uname(&kernel) != 0)
 		return NULL;
-	host = json_pack("{s:s, s:s, s:I}", "mayfly", mayfly_version(), "kernel",
-			 kernel.release, "cpus", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN));
+	/* Of the last minute: figures from a busy host are worth less. */
+	getloadavg(&load, 1);
+	host = json_pack("{s:s, s:s, s:I, s:f}", "mayfly", mayfly_version(), "kernel",
+			 kernel.release, "cpus", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN),
+			 "load", load);
 	if (!host || !info)
 		return host;
 	more = json_pack("{s:s, s:s, s:i, s:I, s:I, s:I}", "hypervisor", info->hypervisor,

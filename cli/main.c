@@ -91,8 +91,8 @@ static int dispatch(int argc, char **argv)
 	if (strcmp(argv[1], "--completion") == 0)
 		return completion_print(argc > 2 ? argv[2] : "bash");
 	if (argv[1][0] == '-') {
-		complain("the verb comes first: mayfly VERB [options]; 'mayfly help' lists the "
-			 "verbs");
+		complain("the verb comes first: mayfly VERB [options]; 'mayfly help' lists "
+			 "the verbs");
 		return STATUS_FAILED;
 	}
 	verb = verb_find(argv[1]);

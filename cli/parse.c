@@ -43,8 +43,8 @@ int parse_size(const char *text, uint64_t *ret_bytes, mayfly_error *err)
 bad:
 	return mayfly_error_set(
 		err, MAYFLY_E_INVALID,
-		"'%.60s' is not a size: write bytes, or a number with K, M or G, "
-		"such as 64K or 16M",
+		"'%.60s' is not a size: write bytes, or a number with K, M or G, such as 64K "
+		"or 16M",
 		text);
 }
 
@@ -95,8 +95,8 @@ int parse_time(const char *text, uint64_t *ret_ns, mayfly_error *err)
 bad:
 	return mayfly_error_set(
 		err, MAYFLY_E_INVALID,
-		"'%.60s' is not a time: write a number with us, ms, s or m, such as "
-		"250ms or 1.5s",
+		"'%.60s' is not a time: write a number with us, ms, s or m, such as 250ms or "
+		"1.5s",
 		text);
 }
 

@@ -188,10 +188,10 @@ static int set_float(const char *text, mayfly_type type, mayfly_value *ret, mayf
 			return mayfly_error_set(err, MAYFLY_E_INVALID,
 						"'%.*s' does not fit %s: %s", SHOWN, text,
 						mayfly_type_name(type),
-						wide ? "nan(...) takes 0x1 to 0xfffffffffffff, "
-						       "bits: takes 64 bits"
-						     : "nan(...) takes 0x1 to 0x7fffff, "
-						       "bits: takes 32 bits");
+						wide ? "nan(...) takes 0x1 to "
+						       "0xfffffffffffff, bits: takes 64 bits"
+						     : "nan(...) takes 0x1 to 0x7fffff, bits: "
+						       "takes 32 bits");
 		*ret = wide ? f64_of_bits(bits) : f32_of_bits((uint32_t)bits);
 		return MAYFLY_OK;
 	}
@@ -272,8 +272,8 @@ static int set_file(const struct source *src, const char *name, struct argument 
 	if (fd < 0)
 		return mayfly_error_set(
 			err, MAYFLY_E_IO,
-			"cannot open %.200s: %s (text that begins with @ is written "
-			"with @@, or text: in front)",
+			"cannot open %.200s: %s (text that begins with @ is written with @@, "
+			"or text: in front)",
 			name, strerror(errno));
 	r = read_all(fd, name, ret, err);
 	close(fd);
@@ -391,9 +391,8 @@ int arguments_parse(const mayfly_function *fn, int argc, char **argv, struct arg
 		bool option = (size_t)argc > wanted && strncmp(argv[wanted], "--", 2) == 0;
 		return mayfly_error_set(
 			err, MAYFLY_E_SIGNATURE,
-			"%s takes %zu argument%s, but %d %s given; its signature is "
-			"%s%s",
-			name, wanted, wanted == 1 ? "" : "s", argc, argc == 1 ? "is" : "are",
+			"%s takes %zu argument%s, but %d %s given; its signature is %s%s", name,
+			wanted, wanted == 1 ? "" : "s", argc, argc == 1 ? "is" : "are",
 			mayfly_function_signature(fn),
 			option ? " (options go before GUEST)" : "");
 	}

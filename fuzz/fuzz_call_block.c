@@ -86,7 +86,7 @@ static void take_exit(struct hv_exit *exit)
 	exit->io.count = (uint32_t)take(1);
 }
 
-static void raise(struct mock_vm *vm, struct hv_exit *exit)
+static void raise_exception(struct mock_vm *vm, struct hv_exit *exit)
 {
 	uint64_t frame[6];
 
@@ -139,10 +139,10 @@ static int guest_acts(struct mock_vm *vm, void *context, struct hv_exit *exit)
 			take_exit(exit);
 			return 0;
 		case 8:
-			raise(vm, exit);
+			raise_exception(vm, exit);
 			return 0;
 		default:
-			if (command < 250)
+			if (command < 240)
 				break;
 			return MAYFLY_E_HYPERVISOR;
 		}

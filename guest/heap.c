@@ -68,9 +68,10 @@ static MAYFLY_GUEST_NORETURN void misuse(const char *what, const void *address)
 
 static inline uint64_t sealed(const struct block *b, uint64_t size_and_flags)
 {
-	uint64_t hash = ((uintptr_t)b ^ heap.key) * UINT64_C(0x9e3779b97f4a7c15);
+	/* Two multiplications at a time: this is most of what malloc and free do. */
+	uint64_t hash = ((uintptr_t)b ^ heap.key) * UINT64_C(0x9e3779b97f4a7c15) +
+			size_and_flags * UINT64_C(0xd1342543de82ef95);
 
-	hash = (hash ^ size_and_flags) * UINT64_C(0xd1342543de82ef95);
 	return size_and_flags | hash >> CHECK_SHIFT << CHECK_SHIFT;
 }
 
@@ -236,7 +237,7 @@ static void release(struct block *b)
 	size_t size = size_of(b);
 	struct block *next = after(b);
 
-	/* Also if it is merged with the one before: so it is known for freed the next time. */
+	/* The header is to say "free" also where no block begins any more, for who frees it again. */
 	if (!(b->header & BEFORE_USED)) {
 		struct block *before = b;
 
@@ -249,7 +250,7 @@ static void release(struct block *b)
 		set_header(b, size, 0);
 		size += size_of(before);
 		b = before;
-	} else {
+	} else if (is_top(next)) {
 		set_header(b, size, BEFORE_USED);
 	}
 	if (is_top(next)) {
@@ -322,6 +323,23 @@ static inline size_t block_size(size_t request)
 	return (request + OVERHEAD + UNIT - 1) & ~(size_t)(UNIT - 1);
 }
 
+/* Put a free block of at least `size` to use; what it has to spare stays free. */
+static void split(struct block *b, size_t size)
+{
+	size_t rest = size_of(b) - size;
+	struct block *next;
+
+	if (rest >= BLOCK_MIN) {
+		set_header(b, size, USED | BEFORE_USED);
+		make_free(after(b), rest);
+		return;
+	}
+	next = after(b);
+	check_header(next);
+	set_header(next, size_of(next), USED | BEFORE_USED);
+	set_header(b, size_of(b), USED | BEFORE_USED);
+}
+
 /* A block in use of at least `size`. NULL: exhausted. */
 static struct block *take(size_t size)
 {
@@ -331,12 +349,7 @@ static struct block *take(size_t size)
 		start();
 	b = list_take(size);
 	if (b) {
-		struct block *next = after(b);
-
-		check_header(next);
-		set_header(next, size_of(next), USED | BEFORE_USED);
-		set_header(b, size_of(b), USED | BEFORE_USED);
-		trim(b, size);
+		split(b, size);
 		return b;
 	}
 	if (!top_has(size))

@@ -374,7 +374,10 @@ typedef struct mayfly_sandbox_options {
 		sizeof(mayfly_sandbox_options), 0, 0, NULL, 0, NULL, NULL, 0, 0                \
 	}
 
-/* Let the guest read the time-stamp counter. Without it RDTSC and RDTSCP are a fault. */
+/*
+ * Let the guest read the time-stamp counter. Without it RDTSC and RDTSCP are a fault; but under
+ * PVM ring 3 runs on the CPU itself, and nothing can take the counter from it.
+ */
 #define MAYFLY_SANDBOX_ALLOW_TSC 1u
 
 /*

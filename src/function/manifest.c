@@ -8,7 +8,6 @@
 
 #include "abi/function.h"
 #include "core/error.h"
-#include "core/quote.h"
 #include "function/manifest_build.h"
 
 /* As many exports as are listed in full where one is not found. */
@@ -228,7 +227,7 @@ static int parse_declaration(const char *kind, const uint8_t *desc, size_t len, 
 		return fail(err, MAYFLY_E_FORMAT,
 			    "%s note at " X64
 			    ": \"%s\" is no C identifier of at most %d letters",
-			    kind, va, quote(shown, sizeof(shown), text, name_len),
+			    kind, va, error_printable(shown, sizeof(shown), text, name_len),
 			    MANIFEST_MAX_NAME);
 	memcpy(out->name, text, name_len + 1);
 	text += name_len + 1;
@@ -481,7 +480,7 @@ static int not_found(const struct manifest *m, const char *name, mayfly_error *e
 	char shown[160], list[MAYFLY_ERROR_MESSAGE_SIZE];
 	size_t n;
 
-	quote(shown, sizeof(shown), name, strlen(name));
+	error_printable(shown, sizeof(shown), name, strlen(name));
 	if (m->nexports == 0)
 		return fail(err, MAYFLY_E_NO_FUNCTION,
 			    "no function \"%s\": the guest exports none (see MAYFLY_EXPORT)",

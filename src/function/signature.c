@@ -4,24 +4,18 @@
 #include <string.h>
 
 #include "core/error.h"
-#include "core/quote.h"
 #include "core/util.h"
-
-static const char *const type_names[] = {
-	[MAYFLY_VOID] = "void",	  [MAYFLY_BOOL] = "bool", [MAYFLY_I32] = "i32",
-	[MAYFLY_U32] = "u32",	  [MAYFLY_I64] = "i64",	  [MAYFLY_U64] = "u64",
-	[MAYFLY_F32] = "f32",	  [MAYFLY_F64] = "f64",	  [MAYFLY_STRING] = "string",
-	[MAYFLY_BYTES] = "bytes",
-};
 
 _Static_assert(SIGNATURE_TEXT_MAX >= (MAYFLY_MAX_ARGS + 1) * sizeof("string") + sizeof("()"),
 	       "the longest signature does not fit");
 
 int signature_type(const char *name, size_t len)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(type_names); i++) {
-		if (strlen(type_names[i]) == len && memcmp(type_names[i], name, len) == 0)
-			return (int)i;
+	for (int type = MAYFLY_VOID; type <= MAYFLY_BYTES; type++) {
+		const char *known = mayfly_type_name((mayfly_type)type);
+
+		if (strlen(known) == len && memcmp(known, name, len) == 0)
+			return type;
 	}
 	/* What the preprocessor makes of `bool` in a guest's declaration. */
 	if (len == 5 && memcmp(name, "_Bool", 5) == 0)
@@ -64,12 +58,12 @@ static int unexpected(const struct cursor *c, const char *wanted, mayfly_error *
 {
 	char whole[160], token[48];
 
-	quote(whole, sizeof(whole), c->text, c->len);
+	error_printable(whole, sizeof(whole), c->text, c->len);
 	if (c->at == c->len)
 		return fail(err, MAYFLY_E_SIGNATURE,
 			    "signature \"%s\" ends at character %zu, where %s is missing",
 			    whole, c->at + 1, wanted);
-	quote(token, sizeof(token), c->text + c->at, token_length(c));
+	error_printable(token, sizeof(token), c->text + c->at, token_length(c));
 	return fail(err, MAYFLY_E_SIGNATURE,
 		    "signature \"%s\": \"%s\" at character %zu, where %s should be", whole,
 		    token, c->at + 1, wanted);
@@ -120,7 +114,7 @@ static int parse_args(struct cursor *c, struct signature *sig, mayfly_error *err
 
 			return fail(err, MAYFLY_E_SIGNATURE,
 				    "signature \"%s\" has more than %d arguments",
-				    quote(whole, sizeof(whole), c->text, c->len),
+				    error_printable(whole, sizeof(whole), c->text, c->len),
 				    MAYFLY_MAX_ARGS);
 		}
 		r = parse_type(c, false, &sig->args[sig->nargs], err);
@@ -156,13 +150,13 @@ int signature_parse(const char *text, size_t len, struct signature *out, mayfly_
 
 void signature_format(const struct signature *sig, char *text)
 {
-	char *end = stpcpy(text, type_names[sig->result]);
+	char *end = stpcpy(text, mayfly_type_name((mayfly_type)sig->result));
 
 	end = stpcpy(end, "(");
 	for (size_t i = 0; i < sig->nargs; i++) {
 		if (i > 0)
 			end = stpcpy(end, ",");
-		end = stpcpy(end, type_names[sig->args[i]]);
+		end = stpcpy(end, mayfly_type_name((mayfly_type)sig->args[i]));
 	}
 	stpcpy(end, ")");
 }

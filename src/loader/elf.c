@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include "core/error.h"
-#include "core/quote.h"
 #include "loader/elf_file.h"
 
 /* Far more than linkers write; keeps everything that goes over them short. */
@@ -30,8 +29,8 @@ static int check_magic(const uint8_t *data, size_t len, mayfly_error *err)
 		return fail(err, MAYFLY_E_FORMAT, "a script, not an ELF file");
 	if (len < SELFMAG || memcmp(data, ELFMAG, SELFMAG) != 0)
 		return fail(err, MAYFLY_E_FORMAT, "not an ELF file: it begins with \"%s\"",
-			    quote(shown, sizeof(shown), (const char *)data,
-				  len < SELFMAG ? len : SELFMAG));
+			    error_printable(shown, sizeof(shown), (const char *)data,
+					    len < SELFMAG ? len : SELFMAG));
 	if (len < sizeof(Elf64_Ehdr))
 		return fail(err, MAYFLY_E_FORMAT,
 			    "the ELF header is cut off after %zu of %zu bytes; the file is "
@@ -170,7 +169,7 @@ static int refuse_interpreter(const struct elf_file *file, const Elf64_Phdr *ph,
 		err, MAYFLY_E_UNSUPPORTED,
 		"dynamically linked (it asks for the interpreter \"%s\"); link with -static or "
 		"-static-pie",
-		quote(shown, sizeof(shown), path, len));
+		error_printable(shown, sizeof(shown), path, len));
 }
 
 /*
