@@ -33,7 +33,7 @@ configure:
 # --- set-up, build and a show, or the tests -------------------------------------------------------
 
 demo:
-	@tools/setup build $(if $(wildcard /dev/kvm),,lab)
+	@tools/setup build
 	@$(MAKE) --no-print-directory all
 	@tools/demo $(BUILD)
 

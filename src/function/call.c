@@ -289,6 +289,9 @@ static int handle_exit(mayfly_sandbox *sb, const struct hv_exit *exit, uint32_t 
 		*done = true;
 		return 0;
 	}
+	/* Nobody is in a call: a (crafted) state had the gate run something else than itself. */
+	if (until == FN_OP_READY)
+		return fault_protocol(sb, err, "it made the request %u before it was called", op);
 	return sandbox_serve(sb, op, err);
 }
 

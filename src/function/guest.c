@@ -240,7 +240,8 @@ static int make_guest(struct elf_image *image, const void *elf, size_t len, cons
 	snprintf(g->base.name, sizeof(g->base.name), "%s", name);
 	memcpy(g->base.features, host->features, sizeof(g->base.features));
 	g->base.xcr0 = host->xcr0;
-	g->entry = image->entry;
+	/* Guests mostly have none (0): debuggers still tell the bias by it. */
+	g->entry = image->entry ? image->entry : image->bias;
 	g->phdr_va = image->phdr_va;
 	g->phnum = image->phnum;
 	g->pie = image->pie;

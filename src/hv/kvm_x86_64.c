@@ -247,6 +247,30 @@ int kvm_arch_vcpu_init(struct kvm_vcpu *vcpu, const struct cpu_setup *setup, may
 	return r < 0 ? r : set_msrs(vcpu, setup, false, err);
 }
 
+/*
+ * KVM completes an instruction that left for the host, such as IN, at the next entry: registers
+ * and memory that are new by then would be written. So let it do that now, without going on.
+ */
+static int finish_instruction(struct kvm_vcpu *vcpu, mayfly_error *err)
+{
+	struct kvm_run *run = vcpu->run;
+	bool out = run->exit_reason == KVM_EXIT_IO && run->io.direction == KVM_EXIT_IO_OUT;
+	int r = 0;
+
+	if (out || (run->exit_reason != KVM_EXIT_IO && run->exit_reason != KVM_EXIT_MMIO))
+		return 0;
+	/* One entry is enough; a few, in case that parts of an instruction leave again. */
+	for (int i = 0; i < 8 && r == 0; i++) {
+		run->immediate_exit = 1;
+		r = ioctl(vcpu->fd, KVM_RUN, 0);
+		run->immediate_exit = 0;
+	}
+	if (r < 0 && errno == EINTR)
+		return 0;
+	return fail_errno(err, MAYFLY_E_HYPERVISOR, r < 0 ? errno : EIO,
+			  "KVM_RUN to end an instruction");
+}
+
 int kvm_vcpu_reset(struct hv_vcpu *base, const struct cpu_setup *setup, mayfly_error *err)
 {
 	struct kvm_vcpu *vcpu = (struct kvm_vcpu *)base;
@@ -260,6 +284,9 @@ int kvm_vcpu_reset(struct hv_vcpu *base, const struct cpu_setup *setup, mayfly_e
 
 	if (!xsave)
 		return fail(err, MAYFLY_E_NOMEM, "no memory for a vCPU reset");
+	r = finish_instruction(vcpu, err);
+	if (r < 0)
+		return r;
 	build_sregs(vcpu->host, setup, &sregs);
 	/*
 	 * XSTATE_BV = 0: every component in its initial state (SDM vol. 1, 13.6); MXCSR is

@@ -593,7 +593,7 @@ static void unprintable_abort_messages_are_made_printable(void **state)
 	(void)state;
 	call(&b, "abort_with", mayfly_i32(1), mayfly_string("a\x1b[2J\xff\nb"));
 	f = assert_poisoned(&b, MAYFLY_E_ABORT, MAYFLY_FAULT_ABORT, 0, PROBE);
-	assert_string_equal(f.message, "a\\x1b[2J\\xff\nb");
+	assert_string_equal(f.message, "a\\x1b[2J\\xff\\x0ab");
 	box_close(&b);
 }
 
