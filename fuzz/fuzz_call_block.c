@@ -55,14 +55,14 @@ static void write_word(struct mock_vm *vm, size_t offset, uint64_t v)
 }
 
 static const size_t words[] = {
-	offsetof(struct fn_call, result[0]), offsetof(struct fn_call, result[1]),
+	offsetof(struct fn_call, result[0]),  offsetof(struct fn_call, result[1]),
 	offsetof(struct fn_call, result_sse), offsetof(struct fn_call, arg[0]),
-	offsetof(struct fn_call, arg[1]), offsetof(struct fn_call, arg[2]),
-	offsetof(struct fn_call, arg[3]), offsetof(struct fn_call, nslots),
-	offsetof(struct fn_call, nstack), offsetof(struct fn_call, op),
-	offsetof(struct fn_call, slots[0]), offsetof(struct fn_call, slots[1]),
-	offsetof(struct fn_call, slots[2]), offsetof(struct fn_call, slots[3]),
-	offsetof(struct fn_call, slots[4]), offsetof(struct fn_call, slots[5]),
+	offsetof(struct fn_call, arg[1]),     offsetof(struct fn_call, arg[2]),
+	offsetof(struct fn_call, arg[3]),     offsetof(struct fn_call, nslots),
+	offsetof(struct fn_call, nstack),     offsetof(struct fn_call, op),
+	offsetof(struct fn_call, slots[0]),   offsetof(struct fn_call, slots[1]),
+	offsetof(struct fn_call, slots[2]),   offsetof(struct fn_call, slots[3]),
+	offsetof(struct fn_call, slots[4]),   offsetof(struct fn_call, slots[5]),
 };
 
 /* A sensible request in one go, so that the fuzzer does not have to find it by itself. */
@@ -180,10 +180,17 @@ static void print(void *context, const char *text, size_t len)
 }
 
 static const struct fixture_name exports[] = {
-	{"r_void", "void()"},	   {"r_bool", "bool()"}, {"r_i32", "i32()"},
-	{"r_u32", "u32()"},	   {"r_i64", "i64()"},	 {"r_u64", "u64()"},
-	{"r_f32", "f32()"},	   {"r_f64", "f64()"},	 {"r_string", "string()"},
-	{"r_bytes", "bytes()"},	   {"take", "bytes(string,bytes,i32,f64)"},
+	{"r_void", "void()"},
+	{"r_bool", "bool()"},
+	{"r_i32", "i32()"},
+	{"r_u32", "u32()"},
+	{"r_i64", "i64()"},
+	{"r_u64", "u64()"},
+	{"r_f32", "f32()"},
+	{"r_f64", "f64()"},
+	{"r_string", "string()"},
+	{"r_bytes", "bytes()"},
+	{"take", "bytes(string,bytes,i32,f64)"},
 	{NULL, NULL},
 };
 
@@ -194,8 +201,9 @@ static const struct fixture_name imports[] = {
 	{"h_string", "string(string)"},
 	{"h_bytes", "bytes(bytes)"},
 	{"h_mixed", "u32(bytes,string,bytes,i32)"},
-	{"h_many", "f64(bytes,bytes,bytes,bytes,bytes,bytes,bytes,bytes,bytes,bytes,bytes,bytes,"
-		   "bytes,bytes,bytes,bytes)"},
+	{"h_many",
+	 "f64(bytes,bytes,bytes,bytes,bytes,bytes,bytes,bytes,bytes,bytes,bytes,bytes,"
+	 "bytes,bytes,bytes,bytes)"},
 	{"h_missing", "f32(i64)"},
 	{NULL, NULL},
 };

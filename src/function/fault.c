@@ -282,10 +282,29 @@ int fault_exception(mayfly_sandbox *sb, uint32_t vector, mayfly_error *err)
 	return done(sb, MAYFLY_E_FAULT, err);
 }
 
+/*
+ * A guest that asks for something waits in the gate's hostcall, behind PUSHQ RBX: its own place is
+ * the caller's. Debuggers know nothing of the gate.
+ */
+static void leave_gate(const mayfly_sandbox *sb, struct cpu_regs *regs)
+{
+	uint64_t frame[2]; /* rbx, return address */
+
+	if (regs->rip <= FN_GATE_HOSTCALL || regs->rip > FN_GATE_HOSTCALL + 3 ||
+	    !gmem_read_any(&sb->inst.gm, gva(regs->rsp), frame, sizeof(frame)))
+		return;
+	regs->rbx = frame[0];
+	regs->rip = frame[1];
+	regs->rsp += sizeof(frame);
+}
+
 /* Where the guest is now, for faults that are no exception. NULL if KVM does not say. */
 static const struct cpu_regs *current_regs(mayfly_sandbox *sb, struct cpu_regs *regs)
 {
-	return hv_vcpu_get_regs(sb->inst.vcpu, regs, NULL) < 0 ? NULL : regs;
+	if (hv_vcpu_get_regs(sb->inst.vcpu, regs, NULL) < 0)
+		return NULL;
+	leave_gate(sb, regs);
+	return regs;
 }
 
 int fault_abort(mayfly_sandbox *sb, int32_t code, uint64_t va, uint64_t len, mayfly_error *err)

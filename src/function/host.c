@@ -81,8 +81,24 @@ int sandbox_register(mayfly_sandbox *sb, const mayfly_host_function *fn, mayfly_
 	entry->sig = sig;
 	entry->fn = fn->fn;
 	entry->context = fn->context;
+	sb->registered = true;
 	bind(sb);
 	return 0;
+}
+
+int sandbox_reset_functions(mayfly_sandbox *sb, const mayfly_host_function *functions, size_t count,
+			    mayfly_error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < sb->nfunctions; i++)
+		free(sb->functions[i].name);
+	sb->nfunctions = 0;
+	bind(sb);
+	for (size_t i = 0; r == 0 && i < count; i++)
+		r = sandbox_register(sb, &functions[i], err);
+	sb->registered = false;
+	return r;
 }
 
 void sandbox_free_functions(mayfly_sandbox *sb)

@@ -297,6 +297,10 @@ void pool_release(mayfly_pool *pool, mayfly_sandbox *sb)
 	if (r == 0)
 		r = sandbox_set_limits(sb, pool->options.timeout_ns, pool->options.cpu_time_ns,
 				       NULL);
+	/* Those of the borrower may be about what is gone by now. */
+	if (r == 0 && sb->registered)
+		r = sandbox_reset_functions(sb, pool->options.host_functions,
+					    pool->options.host_function_count, NULL);
 	if (r < 0)
 		sandbox_free(sb);
 	pthread_mutex_lock(&pool->lock);

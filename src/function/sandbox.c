@@ -199,6 +199,7 @@ static int apply_options(mayfly_sandbox *sb, const mayfly_sandbox_options *o, ma
 	r = sandbox_set_limits(sb, o->timeout_ns, o->cpu_time_ns, err);
 	for (size_t i = 0; r == 0 && i < o->host_function_count; i++)
 		r = sandbox_register(sb, &o->host_functions[i], err);
+	sb->registered = false;
 	return r;
 }
 

@@ -16,6 +16,7 @@ static const struct hv_host first_host = {
 	.kind = "mock",
 	.ring0_native = true,
 	.fsgsbase = true,
+	.ring3_resets = true,
 	.xsave = true,
 	.xcr0 = 7,
 	.features = {0x7ed8320b, 0x0783f9ff, 0x00000129, 0x4, 0, 0, 0x21, 0x2183f9ff},

@@ -263,6 +263,7 @@ static void wild_results_break_the_protocol(void **state)
 static void leaving_without_the_gate_is_as_leaving_by_it(void **state)
 {
 	struct box b = open_hostile("hostile", 0);
+	uint64_t heap = must(&b, "heap_start").as.u64;
 
 	(void)state;
 	for (int i = 0; i < 3; i++) {
@@ -270,11 +271,11 @@ static void leaving_without_the_gate_is_as_leaving_by_it(void **state)
 		/* It waits in its own code now; the next call is that code's to answer, or not. */
 		call(&b, "heap_start");
 		box_restore(&b);
-		assert_int_equal(must(&b, "heap_start").as.u64, must(&b, "heap_start").as.u64);
-		call(&b, "raw_out32", mayfly_u32(FN_OP_SYSCALL));
-		if (b.code != MAYFLY_E_FAULT)
-			check_protocol(&b, "");
-		box_restore(&b);
+		assert_true(must(&b, "heap_start").as.u64 == heap);
+		/* Four ports wide, of which one is allowed. */
+		call(&b, "raw_out32", mayfly_u32(FN_OP_RESULT));
+		assert_poisoned(&b, MAYFLY_E_FAULT, MAYFLY_FAULT_EXCEPTION, VECTOR_PROTECTION,
+				"heap_start");
 	}
 	box_close(&b);
 }
@@ -433,8 +434,9 @@ static void call_blocks_of_any_content_do_no_harm(void **state)
 			assert_int_equal(must(&b, "alive").as.u64, 0x600d);
 		}
 	}
-	/* Each of those happens. */
-	assert_true(codes[0] && codes[-MAYFLY_E_PROTOCOL] && codes[-MAYFLY_E_ABORT] && sunk);
+	/* Each of those happens, given the rounds. */
+	assert_true(codes[0] && codes[-MAYFLY_E_PROTOCOL]);
+	assert_true(in_lab() || (codes[-MAYFLY_E_ABORT] && sunk));
 	assert_int_equal(must(&bystander, "alive").as.u64, 0x600d);
 	box_close(&bystander);
 	box_close(&b);

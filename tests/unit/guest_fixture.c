@@ -8,12 +8,12 @@
 
 #include "elf_builder.h"
 
-#define NEED(condition, why)                                                                       \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "guest_fixture: %s: %s\n", #condition, (why));             \
-			abort();                                                                   \
-		}                                                                                  \
+#define NEED(condition, why)                                                                   \
+	do {                                                                                   \
+		if (!(condition)) {                                                            \
+			fprintf(stderr, "guest_fixture: %s: %s\n", #condition, (why));         \
+			abort();                                                               \
+		}                                                                              \
 	} while (0)
 
 static uint64_t or_default(uint64_t value, uint64_t fallback)
@@ -62,7 +62,8 @@ struct mayfly_snapshot *fixture_simple(void)
 {
 	static const struct fixture_name exports[] = {
 		{"add", "i64(i64,i64)"}, {"nothing", "void()"}, {NULL, NULL}};
-	static const struct fixture_name imports[] = {{"lookup", "bytes(string)"}, {NULL, NULL}};
+	static const struct fixture_name imports[] = {{"lookup", "bytes(string)"},
+						      {NULL, NULL}};
 
 	return fixture_load(&(struct fixture){.exports = exports, .imports = imports});
 }

@@ -54,10 +54,10 @@ unsigned fixture_open_fds(void);
 
 void guest_read_call(struct mock_vm *vm, struct fn_call *out);
 /* Write one field of the call block. */
-#define guest_put(vm, field, ...)                                                                  \
-	do {                                                                                       \
-		__typeof__(((struct fn_call *)0)->field) value_ = __VA_ARGS__;                     \
-		guest_put_at((vm), offsetof(struct fn_call, field), &value_, sizeof(value_));      \
+#define guest_put(vm, field, ...)                                                              \
+	do {                                                                                   \
+		__typeof__(((struct fn_call *)0)->field) value_ = __VA_ARGS__;                 \
+		guest_put_at((vm), offsetof(struct fn_call, field), &value_, sizeof(value_));  \
 	} while (0)
 void guest_put_at(struct mock_vm *vm, size_t offset, const void *value, size_t len);
 

@@ -13,12 +13,12 @@
 #include "core/io.h"
 #include "hv/mock.h"
 
-#define NEED(condition)                                                                            \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "snapshot_bytes: broken: %s\n", #condition);               \
-			abort();                                                                   \
-		}                                                                                  \
+#define NEED(condition)                                                                        \
+	do {                                                                                   \
+		if (!(condition)) {                                                            \
+			fprintf(stderr, "snapshot_bytes: broken: %s\n", #condition);           \
+			abort();                                                               \
+		}                                                                              \
 	} while (0)
 
 _Static_assert(sizeof(struct snapshot_header) == PAGE_SIZE, "the header is one page");

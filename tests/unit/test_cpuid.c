@@ -33,9 +33,10 @@ static const struct cpuid_leaf *find(uint32_t function, uint32_t index)
 /* Every leaf with every bit set, those that must go and those that stay mixed. */
 static int setup(void **state)
 {
-	static const uint32_t plain[] = {0, 1, 2, 3, 5, 6, 9, 0xa, 0x15, 0x40000000, 0x40000001,
-					 0x80000000, 0x80000001, 0x80000007, 0x80000008,
-					 0x8000001f};
+	static const uint32_t plain[] = {0,	     1,		 2,	     3,
+					 5,	     6,		 9,	     0xa,
+					 0x15,	     0x40000000, 0x40000001, 0x80000000,
+					 0x80000001, 0x80000007, 0x80000008, 0x8000001f};
 
 	(void)state;
 	count = 0;
@@ -56,8 +57,8 @@ static int setup(void **state)
 
 static void leaves_that_are_not_named_are_dropped(void **state)
 {
-	static const uint32_t gone[] = {3, 5, 6, 9, 0xa, 0xb, 0x15, 0x40000000, 0x40000001,
-					0x80000007, 0x8000001f};
+	static const uint32_t gone[] = {
+		3, 5, 6, 9, 0xa, 0xb, 0x15, 0x40000000, 0x40000001, 0x80000007, 0x8000001f};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
@@ -79,8 +80,9 @@ static void highest_leaves_are_lowered(void **state)
 
 static void highest_leaves_of_a_small_cpu_stay(void **state)
 {
-	struct cpuid_leaf small[] = {
-		{.function = 0, .eax = 7}, {.function = 7}, {.function = 0x80000000, .eax = 0x80000004}};
+	struct cpuid_leaf small[] = {{.function = 0, .eax = 7},
+				     {.function = 7},
+				     {.function = 0x80000000, .eax = 0x80000004}};
 
 	(void)state;
 	assert_int_equal(cpuid_filter(small, 3, XCR0, features), 3);
@@ -98,19 +100,43 @@ static void features_outside_of_ring_3_are_hidden(void **state)
 		unsigned bit;
 		const char *name;
 	} hidden[] = {
-		{1, 0, 'c', 2, "DTES64"},   {1, 0, 'c', 3, "MONITOR"}, {1, 0, 'c', 5, "VMX"},
-		{1, 0, 'c', 6, "SMX"},	    {1, 0, 'c', 7, "EIST"},    {1, 0, 'c', 15, "PDCM"},
-		{1, 0, 'c', 17, "PCID"},    {1, 0, 'c', 21, "x2APIC"}, {1, 0, 'c', 24, "deadline"},
-		{1, 0, 'd', 9, "APIC"},	    {1, 0, 'd', 21, "DS"},     {1, 0, 'd', 22, "ACPI"},
-		{1, 0, 'd', 28, "HTT"},	    {7, 0, 'b', 2, "SGX"},     {7, 0, 'b', 4, "HLE"},
-		{7, 0, 'b', 11, "RTM"},	    {7, 0, 'b', 14, "MPX"},    {7, 0, 'b', 25, "PT"},
-		{7, 0, 'b', 10, "INVPCID"}, {7, 0, 'c', 3, "PKU"},     {7, 0, 'c', 4, "OSPKE"},
-		{7, 0, 'c', 5, "WAITPKG"},  {7, 0, 'c', 7, "CET_SS"},  {7, 0, 'c', 16, "LA57"},
-		{7, 0, 'c', 23, "KL"},	    {7, 0, 'd', 20, "CET_IBT"}, {7, 0, 'd', 22, "AMX-BF16"},
-		{7, 0, 'd', 24, "AMX-TILE"}, {7, 0, 'd', 25, "AMX-INT8"}, {7, 0, 'd', 26, "IBRS"},
-		{7, 0, 'd', 5, "UINTR"},    {7, 1, 'a', 17, "FRED"},   {7, 1, 'a', 22, "HRESET"},
-		{0x80000001, 0, 'c', 2, "SVM"}, {0x80000001, 0, 'c', 10, "IBS"},
-		{0x80000001, 0, 'c', 15, "LWP"}, {0x80000001, 0, 'd', 27, "RDTSCP"},
+		{1, 0, 'c', 2, "DTES64"},
+		{1, 0, 'c', 3, "MONITOR"},
+		{1, 0, 'c', 5, "VMX"},
+		{1, 0, 'c', 6, "SMX"},
+		{1, 0, 'c', 7, "EIST"},
+		{1, 0, 'c', 15, "PDCM"},
+		{1, 0, 'c', 17, "PCID"},
+		{1, 0, 'c', 21, "x2APIC"},
+		{1, 0, 'c', 24, "deadline"},
+		{1, 0, 'd', 9, "APIC"},
+		{1, 0, 'd', 21, "DS"},
+		{1, 0, 'd', 22, "ACPI"},
+		{1, 0, 'd', 28, "HTT"},
+		{7, 0, 'b', 2, "SGX"},
+		{7, 0, 'b', 4, "HLE"},
+		{7, 0, 'b', 11, "RTM"},
+		{7, 0, 'b', 14, "MPX"},
+		{7, 0, 'b', 25, "PT"},
+		{7, 0, 'b', 10, "INVPCID"},
+		{7, 0, 'c', 3, "PKU"},
+		{7, 0, 'c', 4, "OSPKE"},
+		{7, 0, 'c', 5, "WAITPKG"},
+		{7, 0, 'c', 7, "CET_SS"},
+		{7, 0, 'c', 16, "LA57"},
+		{7, 0, 'c', 23, "KL"},
+		{7, 0, 'd', 20, "CET_IBT"},
+		{7, 0, 'd', 22, "AMX-BF16"},
+		{7, 0, 'd', 24, "AMX-TILE"},
+		{7, 0, 'd', 25, "AMX-INT8"},
+		{7, 0, 'd', 26, "IBRS"},
+		{7, 0, 'd', 5, "UINTR"},
+		{7, 1, 'a', 17, "FRED"},
+		{7, 1, 'a', 22, "HRESET"},
+		{0x80000001, 0, 'c', 2, "SVM"},
+		{0x80000001, 0, 'c', 10, "IBS"},
+		{0x80000001, 0, 'c', 15, "LWP"},
+		{0x80000001, 0, 'd', 27, "RDTSCP"},
 	};
 
 	(void)state;
@@ -171,7 +197,8 @@ static void filtering_adds_no_feature(void **state)
 	assert_int_equal(cpuid_filter(none, 3, XCR0, features), 3);
 	for (size_t i = 0; i < CPUID_WORDS; i++)
 		assert_int_equal(features[i], 0);
-	assert_int_equal(none[0].ecx | none[0].edx | none[1].ebx | none[1].ecx | none[1].edx, 0);
+	assert_int_equal(none[0].ecx | none[0].edx | none[1].ebx | none[1].ecx | none[1].edx,
+			 0);
 }
 
 /* Which of the host's CPUs it is, and how many there are. */
@@ -219,8 +246,8 @@ static void xsave_leaf_offers_no_supervisor_state(void **state)
 
 static void missing_feature_is_named_by_its_word(void **state)
 {
-	static const char *const names[CPUID_WORDS] = {"1:ECX",	  "1:EDX",   "7:EBX",
-						       "7:ECX",	  "7:EDX",   "7.1:EAX",
+	static const char *const names[CPUID_WORDS] = {"1:ECX",	       "1:EDX",	      "7:EBX",
+						       "7:ECX",	       "7:EDX",	      "7.1:EAX",
 						       "80000001:ECX", "80000001:EDX"};
 	uint32_t need[CPUID_WORDS] = {0}, have[CPUID_WORDS];
 

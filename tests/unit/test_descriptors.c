@@ -205,7 +205,7 @@ static void gates_lead_to_their_stubs(void **state)
 		const uint8_t *stub;
 
 		assert_int_equal(get(gate + 2, 2), CPU_SEL_KERNEL_CS);
-		assert_int_equal(page[gate + 4], 0);		 /* no interrupt stack */
+		assert_int_equal(page[gate + 4], 0);	       /* no interrupt stack */
 		assert_int_equal(page[gate + 5] & 0x9f, 0x8e); /* present interrupt gate */
 		assert_int_equal(get(gate + 12, 4), 0);
 		assert_in_range(target, VA + DESCRIPTORS_STUBS, VA + sizeof(page) - 3);

@@ -53,7 +53,8 @@ static void error_that_nobody_wants_is_no_problem(void **state)
 {
 	(void)state;
 	assert_int_equal(fail((mayfly_error *)NULL, MAYFLY_E_IO, "x"), MAYFLY_E_IO);
-	assert_int_equal(fail_errno((mayfly_error *)NULL, MAYFLY_E_IO, ENOENT, "x"), MAYFLY_E_IO);
+	assert_int_equal(fail_errno((mayfly_error *)NULL, MAYFLY_E_IO, ENOENT, "x"),
+			 MAYFLY_E_IO);
 	error_prefix(NULL, "x");
 }
 
@@ -164,7 +165,8 @@ static void every_other_byte_is_escaped(void **state)
 /* Never beyond the buffer, always terminated; cut where it does not fit. */
 static void printable_text_fits_every_buffer(void **state)
 {
-	static const char texts[][12] = {"abcdefghij", "\1\2\3\4\5\6\7\1\2\3", "a\1b\2c\3d\4e\5"};
+	static const char texts[][12] = {"abcdefghij", "\1\2\3\4\5\6\7\1\2\3",
+					 "a\1b\2c\3d\4e\5"};
 
 	(void)state;
 	for (size_t t = 0; t < 3; t++) {

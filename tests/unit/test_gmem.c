@@ -122,9 +122,9 @@ static void view_over_two_adjoining_regions_is_refused(void **state)
 
 static void lengths_near_the_end_of_numbers_are_refused(void **state)
 {
-	static const uint64_t lengths[] = {UINT64_MAX, UINT64_MAX - DATA, UINT64_MAX - DATA + 1,
-					   (uint64_t)INT64_MAX, (uint64_t)INT64_MAX + 1,
-					   (uint64_t)UINT32_MAX + 1};
+	static const uint64_t lengths[] = {
+		UINT64_MAX,	     UINT64_MAX - DATA,	      UINT64_MAX - DATA + 1,
+		(uint64_t)INT64_MAX, (uint64_t)INT64_MAX + 1, (uint64_t)UINT32_MAX + 1};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
@@ -238,7 +238,8 @@ int main(void)
 		cmocka_unit_test_setup(view_over_two_adjoining_regions_is_refused, setup),
 		cmocka_unit_test_setup(lengths_near_the_end_of_numbers_are_refused, setup),
 		cmocka_unit_test_setup(memory_of_ring_0_is_not_readable, setup),
-		cmocka_unit_test_setup(empty_view_is_good_within_and_just_behind_a_region, setup),
+		cmocka_unit_test_setup(empty_view_is_good_within_and_just_behind_a_region,
+				       setup),
 		cmocka_unit_test_setup(readable_counts_to_the_end_of_the_region, setup),
 		cmocka_unit_test_setup(string_ends_at_its_nul, setup),
 		cmocka_unit_test_setup(string_may_be_as_long_as_the_limit_and_no_longer, setup),

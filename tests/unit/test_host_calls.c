@@ -87,8 +87,14 @@ static void be_told(struct mock_vm *of, void *unused)
 	guest_put(of, op, FN_OP_RESULT);
 }
 
-#define REQUEST(r) {.act = put_request, .context = (r), .exit = mock_out(FN_PORT_GATE)}
-#define RETURN {.act = be_told, .exit = mock_out(FN_PORT_GATE)}
+#define REQUEST(r)                                                                             \
+	{                                                                                      \
+		.act = put_request, .context = (r), .exit = mock_out(FN_PORT_GATE)             \
+	}
+#define RETURN                                                                                 \
+	{                                                                                      \
+		.act = be_told, .exit = mock_out(FN_PORT_GATE)                                 \
+	}
 
 static int ask(struct request *r)
 {
@@ -190,8 +196,12 @@ static int never(void *context, mayfly_sandbox *of, const mayfly_value *args, si
 static void wild_strings_and_bytes_poison_before_the_host_function_runs(void **state)
 {
 	const uint64_t end = heap + fixture_layout(snap)->heap_len;
-	const uint64_t bytes[][2] = {{0, 1},	   {heap, UINT64_MAX}, {end - 1, 2},
-				     {end, 1},	   {UINT64_MAX, 1},    {FN_SUPERVISOR_VA, 4},
+	const uint64_t bytes[][2] = {{0, 1},
+				     {heap, UINT64_MAX},
+				     {end - 1, 2},
+				     {end, 1},
+				     {UINT64_MAX, 1},
+				     {FN_SUPERVISOR_VA, 4},
 				     {heap, UINT64_MAX - heap + 1}};
 	const uint64_t strings[] = {0, end, UINT64_MAX, FN_SUPERVISOR_VA, (uint64_t)1 << 47};
 
@@ -310,7 +320,8 @@ static void answers_lie_behind_the_arguments_and_do_not_pile_up(void **state)
 static void failures_reach_the_guest_with_their_message(void **state)
 {
 	static char huge[MAYFLY_ERROR_MESSAGE_SIZE * 2];
-	struct answer a = {.code = MAYFLY_E_HOST_FUNCTION, .message = "not today",
+	struct answer a = {.code = MAYFLY_E_HOST_FUNCTION,
+			   .message = "not today",
 			   .value = mayfly_bool(true)};
 
 	(void)state;
@@ -369,9 +380,9 @@ static void missing_host_function_is_named_to_the_guest(void **state)
 static void registering_what_does_not_fit_is_refused(void **state)
 {
 	const mayfly_host_function bad[] = {
-		{"flag", "i32()", never, NULL},	  {"flag", "bool(bool", never, NULL},
+		{"flag", "i32()", never, NULL},	   {"flag", "bool(bool", never, NULL},
 		{"other", "void(x)", never, NULL}, {NULL, "void()", never, NULL},
-		{"flag", NULL, never, NULL},	  {"flag", "bool()", NULL, NULL},
+		{"flag", NULL, never, NULL},	   {"flag", "bool()", NULL, NULL},
 	};
 
 	(void)state;
@@ -403,9 +414,10 @@ static int register_many(void *context, mayfly_sandbox *of, const mayfly_value *
 		char name[16];
 
 		snprintf(name, sizeof(name), "n%d", i);
-		assert_int_equal(sandbox_register(
-					 of, &(mayfly_host_function){name, "void()", never, NULL}, e),
-				 0);
+		assert_int_equal(
+			sandbox_register(
+				of, &(mayfly_host_function){name, "void()", never, NULL}, e),
+			0);
 	}
 	out->as.boolean = true;
 	return 0;
@@ -434,8 +446,8 @@ static int call_back(void *context, mayfly_sandbox *of, const mayfly_value *args
 	struct mayfly_snapshot *s;
 
 	(void)context, (void)args, (void)nargs;
-	nested_code = sandbox_call(of, fixture_function(snap, "go"), &arg, 1, &result,
-				   &nested_error);
+	nested_code =
+		sandbox_call(of, fixture_function(snap, "go"), &arg, 1, &result, &nested_error);
 	assert_int_equal(sandbox_restore(of, NULL, e), MAYFLY_E_BUSY);
 	assert_int_equal(sandbox_capture(of, &s, e), MAYFLY_E_BUSY);
 	out->as.boolean = nested_code == 0;

@@ -79,7 +79,8 @@ static void check_restored(const struct mayfly_snapshot *to)
 	const struct guest *g = to->guest;
 	uint64_t call = fixture_layout(to)->call_gpa / PAGE_SIZE;
 
-	for (uint64_t page = g->tables_len / PAGE_SIZE; page < g->map.private_len / PAGE_SIZE; page++) {
+	for (uint64_t page = g->tables_len / PAGE_SIZE; page < g->map.private_len / PAGE_SIZE;
+	     page++) {
 		const uint8_t *is = mock_physical(vm, page * PAGE_SIZE, PAGE_SIZE);
 
 		if (page == call)
@@ -200,7 +201,8 @@ static void call_block_and_area_hold_nothing_of_an_earlier_call(void **state)
 	(void)state;
 	memset(secret, 's', sizeof(secret));
 	for (unsigned i = 0; i < 2; i++)
-		assert_int_equal(sandbox_push_bytes(sb, secret, sizeof(secret), false, &va, &err), 0);
+		assert_int_equal(
+			sandbox_push_bytes(sb, secret, sizeof(secret), false, &va, &err), 0);
 	/* Fails after its arguments were put there: the mock's guest says READY. */
 	assert_int_equal(sandbox_call(sb, fixture_function(snap, "add"), args, 2, NULL, &err),
 			 MAYFLY_E_PROTOCOL);
@@ -257,8 +259,9 @@ static void restore_resets_the_vcpu_only_if_the_guest_left_ring_3(void **state)
 	restore(NULL);
 	assert_int_equal(vm->resets, 0);
 	mock_play(&down, 1);
-	assert_int_equal(sandbox_call(sb, fixture_function(snap, "nothing"), NULL, 0, NULL, &err),
-			 MAYFLY_E_FAULT);
+	assert_int_equal(
+		sandbox_call(sb, fixture_function(snap, "nothing"), NULL, 0, NULL, &err),
+		MAYFLY_E_FAULT);
 	restore(NULL);
 	assert_int_equal(vm->resets, 1);
 	restore(NULL);
@@ -266,13 +269,13 @@ static void restore_resets_the_vcpu_only_if_the_guest_left_ring_3(void **state)
 	assert_int_equal(vm->regs.rip, FN_GATE_ENTER);
 }
 
-static void vcpu_without_fsgsbase_is_always_reset(void **state)
+static void vcpu_that_ring_3_cannot_reset_is_reset_by_every_restore(void **state)
 {
 	struct mayfly_snapshot *s;
 	mayfly_sandbox *other;
 
 	(void)state;
-	mock_host()->fsgsbase = false;
+	mock_host()->ring3_resets = mock_host()->fsgsbase = false;
 	s = fixture_simple();
 	other = fixture_sandbox(s, NULL);
 	assert_int_equal(sandbox_restore(other, NULL, &err), 0);
@@ -320,8 +323,8 @@ static void capture_takes_the_vcpu_s_state(void **state)
 	assert_int_equal(fresh->xsave[100], 0x3c);
 	assert_int_equal(fresh->flags, FN_FRESH_FSGSBASE | FN_FRESH_HAVE_XSAVE);
 	restore(s);
-	assert_memory_equal(mock_physical(vm, fixture_layout(snap)->state_gpa, PAGE_SIZE), s->state,
-			    PAGE_SIZE);
+	assert_memory_equal(mock_physical(vm, fixture_layout(snap)->state_gpa, PAGE_SIZE),
+			    s->state, PAGE_SIZE);
 	mayfly_snapshot_unref(s);
 }
 
@@ -378,8 +381,8 @@ static void guest_on_its_way_to_the_gate_is_served_nothing(void **state)
 	(void)state;
 	assert_int_equal(sandbox_register(sb, &lookup, &err), 0);
 	for (uint32_t op = FN_OP_RESULT; op <= FN_OP_SYSCALL + 1; op++) {
-		struct mock_step step = {.act = ask, .context = &op,
-					 .exit = mock_out(FN_PORT_GATE)};
+		struct mock_step step = {
+			.act = ask, .context = &op, .exit = mock_out(FN_PORT_GATE)};
 
 		mock_play(&step, 1);
 		assert_int_equal(sandbox_warm(sb, &err), MAYFLY_E_PROTOCOL);
@@ -560,8 +563,9 @@ static void failed_reset_of_the_vcpu_is_made_up_for(void **state)
 
 	(void)state;
 	mock_play(&down, 1);
-	assert_int_equal(sandbox_call(sb, fixture_function(snap, "nothing"), NULL, 0, NULL, &err),
-			 MAYFLY_E_FAULT);
+	assert_int_equal(
+		sandbox_call(sb, fixture_function(snap, "nothing"), NULL, 0, NULL, &err),
+		MAYFLY_E_FAULT);
 	mock_fail(MOCK_VCPU_RESET, 1, MAYFLY_E_HYPERVISOR);
 	assert_int_equal(sandbox_restore(sb, NULL, &err), MAYFLY_E_HYPERVISOR);
 	assert_true(sb->poisoned);
@@ -620,7 +624,7 @@ int main(void)
 		TEST(every_restore_gives_fresh_randomness_and_generation),
 		TEST(pages_no_longer_written_are_cleaned_after_a_while),
 		TEST(restore_resets_the_vcpu_only_if_the_guest_left_ring_3),
-		TEST(vcpu_without_fsgsbase_is_always_reset),
+		TEST(vcpu_that_ring_3_cannot_reset_is_reset_by_every_restore),
 		TEST(capture_holds_what_was_written_but_no_call),
 		TEST(capture_takes_the_vcpu_s_state),
 		TEST(capture_of_zeroed_pages_holds_none),

@@ -55,9 +55,11 @@ static void check_regions(const struct layout *l, const struct layout_plan *p)
 		assert_false((a->prot & GMEM_WRITE) && (a->prot & GMEM_EXEC));
 		assert_false(a->shared && (a->prot & GMEM_WRITE));
 		if (a->shared)
-			assert_true(range_within(a->gpa - m->shared_gpa, a->len, m->shared_len));
+			assert_true(
+				range_within(a->gpa - m->shared_gpa, a->len, m->shared_len));
 		else
-			assert_true(a->gpa >= tables && range_within(a->gpa, a->len, m->private_len));
+			assert_true(a->gpa >= tables &&
+				    range_within(a->gpa, a->len, m->private_len));
 		for (uint32_t j = i + 1; j < m->count; j++) {
 			const struct gmem_region *b = &m->regions[j];
 
@@ -124,7 +126,8 @@ static void check_tables(const struct layout *l)
 	assert_false(paging_walk(&l->tables, 0, &gpa, &flags));
 }
 
-static const struct gmem_region *at(const struct layout *l, uint64_t va, uint64_t len, uint32_t prot)
+static const struct gmem_region *at(const struct layout *l, uint64_t va, uint64_t len,
+				    uint32_t prot)
 {
 	const struct gmem_region *r = gmem_region_at(&l->map, gva(va));
 
@@ -325,7 +328,8 @@ static void fewer_tables_than_first_thought_are_fine(void **state)
 		p.stack = stack;
 		p.runs[0] = (struct layout_run){4 * MIB, 40 * MIB, RW};
 		if (layout_make(&p, &l, &err) < 0) {
-			print_error("stack of %llu: %s\n", (unsigned long long)stack, err.message);
+			print_error("stack of %llu: %s\n", (unsigned long long)stack,
+				    err.message);
 			assert_int_equal(err.code, 0);
 		}
 		settled += l.tables.used > 8;
@@ -427,12 +431,14 @@ static void runs_out_of_place_are_refused(void **state)
 /* Page tables for all of them would take gigabytes of the host. */
 static void runs_that_exceed_memory_together_are_refused_at_once(void **state)
 {
-	struct layout_plan p = {.memory = LAYOUT_MAX_MEMORY, .stack = 4 * KIB, .call_area = 4 * KIB};
+	struct layout_plan p = {
+		.memory = LAYOUT_MAX_MEMORY, .stack = 4 * KIB, .call_area = 4 * KIB};
 	struct layout l;
 
 	(void)state;
 	for (uint32_t i = 0; i < 4; i++)
-		p.runs[p.nruns++] = (struct layout_run){GIB + PAGE_SIZE + i * 63 * GIB, 60 * GIB, R};
+		p.runs[p.nruns++] =
+			(struct layout_run){GIB + PAGE_SIZE + i * 63 * GIB, 60 * GIB, R};
 	fail_alloc_at(1);
 	assert_int_equal(layout_make(&p, &l, NULL), MAYFLY_E_INVALID);
 	assert_false(fail_alloc_end());
@@ -518,7 +524,8 @@ static void random_plans_keep_every_promise(void **state)
 			check(&p);
 			accepted++;
 		} else {
-			assert_true(err.code == MAYFLY_E_TOO_LARGE || err.code == MAYFLY_E_INVALID);
+			assert_true(err.code == MAYFLY_E_TOO_LARGE ||
+				    err.code == MAYFLY_E_INVALID);
 			rejected++;
 		}
 	}
@@ -530,11 +537,20 @@ static void random_plans_keep_every_promise(void **state)
 /* A plan with one word replaced by anything: refused, or still all right. */
 static void damaged_plans_are_refused_or_harmless(void **state)
 {
-	static const uint64_t values[] = {0, 1, PAGE_SIZE, UINT64_MAX, (uint64_t)1 << 63, 1ull << 37,
-					  FN_CALL_VA, 64 * GIB, 0xfffffffffffff000ULL, 3 * MIB};
+	static const uint64_t values[] = {0,
+					  1,
+					  PAGE_SIZE,
+					  UINT64_MAX,
+					  (uint64_t)1 << 63,
+					  1ull << 37,
+					  FN_CALL_VA,
+					  64 * GIB,
+					  0xfffffffffffff000ULL,
+					  3 * MIB};
 
 	(void)state;
-	for (size_t word = 0; word < (offsetof(struct layout_plan, runs) + 4 * 24) / 8; word++) {
+	for (size_t word = 0; word < (offsetof(struct layout_plan, runs) + 4 * 24) / 8;
+	     word++) {
 		for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
 			struct layout_plan p = typical;
 			static struct layout l;

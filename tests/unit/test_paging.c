@@ -130,7 +130,8 @@ static void aligned_2_mib_become_one_large_page(void **state)
 
 	(void)state;
 	map(MIB2 * 5, MIB2 * 9, 2 * MIB2, PAGING_USER | PAGING_WRITE);
-	assert_int_equal(leaf(MIB2 * 5 + 12345, &level), MIB2 * 9 | P | RW | US | A | D | PS | NX);
+	assert_int_equal(leaf(MIB2 * 5 + 12345, &level),
+			 MIB2 * 9 | P | RW | US | A | D | PS | NX);
 	assert_int_equal(level, 1);
 	assert_int_equal(leaf(MIB2 * 6, &level), MIB2 * 10 | P | RW | US | A | D | PS | NX);
 	assert_int_equal(pg.used, 3); /* root, PDPT, PD */

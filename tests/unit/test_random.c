@@ -93,7 +93,8 @@ static void generations_never_come_twice_from_any_thread(void **state)
 	(void)state;
 	for (size_t i = 0; i < THREADS; i++)
 		assert_int_equal(
-			pthread_create(&threads[i], NULL, draw_generations, all + i * DRAWS), 0);
+			pthread_create(&threads[i], NULL, draw_generations, all + i * DRAWS),
+			0);
 	for (size_t i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
 	qsort(all, THREADS * DRAWS, sizeof(all[0]), compare);

@@ -106,7 +106,7 @@ static void take_bytes(struct bytes v)
 }
 
 #define NOTHING
-#define TAKE(a)                                                                                    \
+#define TAKE(a)                                                                                \
 	_Generic((a), bool                                                                         \
 		 : take_bool, int32_t                                                              \
 		 : take_i32, uint32_t                                                              \
@@ -118,11 +118,11 @@ static void take_bytes(struct bytes v)
 		 : take_string, struct bytes                                                       \
 		 : take_bytes)(a);
 
-#define SIGNATURE(n, type, value, text, parameters, takes)                                         \
-	static type native_##n parameters                                                          \
-	{                                                                                          \
-		nreceived = 0;                                                                     \
-		takes return value;                                                                \
+#define SIGNATURE(n, type, value, text, parameters, takes)                                     \
+	static type native_##n parameters                                                      \
+	{                                                                                      \
+		nreceived = 0;                                                                 \
+		takes return value;                                                            \
 	}
 #include "abi_signatures.inc"
 #undef SIGNATURE
@@ -130,11 +130,10 @@ static void take_bytes(struct bytes v)
 #define SIGNATURE(n, type, value, text, parameters, takes) {"f" #n, text},
 static const struct fixture_name exports[] = {
 #include "abi_signatures.inc"
-	{"fail", "void()"},
-	{NULL, NULL}};
+	{"fail", "void()"}, {NULL, NULL}};
 #undef SIGNATURE
 
-#define SIGNATURE(n, type, value, text, parameters, takes) (void (*)(void))native_##n,
+#define SIGNATURE(n, type, value, text, parameters, takes) (void (*)(void)) native_##n,
 static void (*const natives[])(void) = {
 #include "abi_signatures.inc"
 };
@@ -198,7 +197,8 @@ __asm__(".text\n"
 	"	popq %rbp\n"
 	"	ret\n"
 	".size trampoline, . - trampoline\n");
-_Static_assert(offsetof(struct fn_call, nstack) == 128 && offsetof(struct fn_call, stack) == 1024,
+_Static_assert(offsetof(struct fn_call, nstack) == 128 &&
+		       offsetof(struct fn_call, stack) == 1024,
 	       "the trampoline knows them");
 
 /* The step of a called function: its native twin, with what the host put into the call block. */
@@ -238,7 +238,8 @@ static int teardown(void **state)
 	return mock_live() ? -1 : 0;
 }
 
-static int call_named(const char *name, const mayfly_value *args, size_t nargs, mayfly_value *out)
+static int call_named(const char *name, const mayfly_value *args, size_t nargs,
+		      mayfly_value *out)
 {
 	return sandbox_call(sb, fixture_function(snap, name), args, nargs, out, &err);
 }
@@ -270,8 +271,9 @@ static void poisoned(int r, int code, mayfly_fault_kind kind, const char *words)
 	assert_true(sb->poisoned);
 	assert_int_equal(fault.kind, kind);
 	assert_int_equal(sb->depth, 0);
-	assert_int_equal(sandbox_call(sb, fixture_function(snap, "fail"), NULL, 0, NULL, &again),
-			 MAYFLY_E_POISONED);
+	assert_int_equal(
+		sandbox_call(sb, fixture_function(snap, "fail"), NULL, 0, NULL, &again),
+		MAYFLY_E_POISONED);
 	assert_int_equal(sandbox_restore(sb, NULL, &again), 0);
 	assert_false(sb->poisoned);
 }
@@ -292,9 +294,9 @@ static uint64_t seed = 0x6d6179666c79;
 
 static uint64_t any(void)
 {
-	static const uint64_t extreme[] = {0, 1, INT64_MAX, (uint64_t)INT64_MIN, UINT64_MAX,
-					   0x80000000, 0x7fffffff, 0xffffffff, 0x7fc0dead,
-					   0x7ff8dead00000001};
+	static const uint64_t extreme[] = {
+		0,	    1,		INT64_MAX,  (uint64_t)INT64_MIN, UINT64_MAX,
+		0x80000000, 0x7fffffff, 0xffffffff, 0x7fc0dead,		 0x7ff8dead00000001};
 
 	seed = seed * 6364136223846793005u + 1442695040888963407u;
 	if (seed >> 62 == 0)
@@ -368,9 +370,10 @@ static void choose_results(void)
 	memcpy(&result.f64, &bits, sizeof(bits));
 	/* The guest's own addresses: "fixture" lies nowhere, so any readable place does. */
 	result.string = (const char *)(uintptr_t)(fixture_layout(snap)->heap_va + 16);
-	result.bytes = (struct bytes){(const void *)(uintptr_t)(fixture_layout(snap)->heap_va + 16),
-				      bits % 32};
-	assert_true(mock_write(vm, fixture_layout(snap)->heap_va + 16, "a result\0 of bytes", 20));
+	result.bytes = (struct bytes){
+		(const void *)(uintptr_t)(fixture_layout(snap)->heap_va + 16), bits % 32};
+	assert_true(
+		mock_write(vm, fixture_layout(snap)->heap_va + 16, "a result\0 of bytes", 19));
 }
 
 static void check_result(const mayfly_value *v)
@@ -452,9 +455,10 @@ static void vm_is_entered_at_the_gate_once(void **state)
 	assert_int_equal(call_named("f0", NULL, 0, NULL), 0);
 	assert_int_equal(vm->runs, 2);
 	assert_int_equal(vm->nsets, 1);
-	assert_memory_equal(&vm->sets[0],
-			    (&(struct cpu_regs){.rip = FN_GATE_ENTER, .rflags = CPU_RFLAGS_START}),
-			    sizeof(struct cpu_regs));
+	assert_memory_equal(
+		&vm->sets[0],
+		(&(struct cpu_regs){.rip = FN_GATE_ENTER, .rflags = CPU_RFLAGS_START}),
+		sizeof(struct cpu_regs));
 }
 
 static void wrong_number_and_types_never_reach_the_guest(void **state)
@@ -462,7 +466,8 @@ static void wrong_number_and_types_never_reach_the_guest(void **state)
 	const mayfly_value args[] = {mayfly_i64(1), mayfly_i64(2)};
 
 	(void)state;
-	usable(call_named("f4", args, 0, NULL), MAYFLY_E_SIGNATURE, "f4 takes 1 argument, 0 given");
+	usable(call_named("f4", args, 0, NULL), MAYFLY_E_SIGNATURE,
+	       "f4 takes 1 argument, 0 given");
 	usable(call_named("f4", args, 2, NULL), MAYFLY_E_SIGNATURE, "i64(i64)");
 	usable(call_named("f5", args, 1, NULL), MAYFLY_E_SIGNATURE,
 	       "argument 1 of f5 is u64, i64 given");
@@ -497,7 +502,8 @@ static void function_of_another_guest_is_refused(void **state)
 static void arguments_may_fill_the_call_area_and_no_more(void **state)
 {
 	static uint8_t data[FIXTURE_CALL_AREA + 1];
-	struct mock_step step = {.act = run_native, .context = (void *)(uintptr_t)&natives[9],
+	struct mock_step step = {.act = run_native,
+				 .context = (void *)(uintptr_t)&natives[9],
 				 .exit = mock_out(FN_PORT_GATE)};
 	mayfly_value v = mayfly_bytes_of(data, sizeof(data));
 
@@ -533,8 +539,8 @@ static void give_pair(struct mock_vm *of, void *pair)
 static int give(const char *name, uint64_t va, uint64_t len, mayfly_value *out)
 {
 	struct pair pair = {va, len};
-	struct mock_step step = {.act = give_pair, .context = &pair,
-				 .exit = mock_out(FN_PORT_GATE)};
+	struct mock_step step = {
+		.act = give_pair, .context = &pair, .exit = mock_out(FN_PORT_GATE)};
 	static const char text[] = "x";
 	mayfly_value arg = !strcmp(name, "f8") ? mayfly_string(text) : mayfly_bytes_of(text, 1);
 
@@ -803,8 +809,8 @@ static void push_frame(struct mock_vm *of, void *exception)
 static void page_fault_tells_where_and_what(void **state)
 {
 	uint64_t text = fixture_function(snap, "f1")->va;
-	struct exception e = {{4 | 2, text + 3, CPU_SEL_USER_CS, 0x202, 0x1fe000, CPU_SEL_USER_SS},
-			      0x18, 0};
+	struct exception e = {
+		{4 | 2, text + 3, CPU_SEL_USER_CS, 0x202, 0x1fe000, CPU_SEL_USER_SS}, 0x18, 0};
 
 	(void)state;
 	poisoned(call_with(push_frame, &e, mock_out(FN_PORT_EXCEPTION + 14)), MAYFLY_E_FAULT,
@@ -816,8 +822,10 @@ static void page_fault_tells_where_and_what(void **state)
 static void fault_below_the_stack_is_an_overflow(void **state)
 {
 	uint64_t low = fixture_layout(snap)->stack_va;
-	struct exception e = {{4 | 2, 0x202000, CPU_SEL_USER_CS, 0x202, low - 8, CPU_SEL_USER_SS},
-			      low - 8, 0};
+	struct exception e = {
+		{4 | 2, 0x202000, CPU_SEL_USER_CS, 0x202, low - 8, CPU_SEL_USER_SS},
+		low - 8,
+		0};
 
 	(void)state;
 	poisoned(call_with(push_frame, &e, mock_out(FN_PORT_EXCEPTION + 14)), MAYFLY_E_FAULT,
@@ -826,19 +834,20 @@ static void fault_below_the_stack_is_an_overflow(void **state)
 
 static void every_vector_has_its_words_even_with_a_wild_stack(void **state)
 {
-	static const uint64_t stacks[] = {0, 1, FN_SUPERVISOR_VA, UINT64_MAX, UINT64_MAX - 7,
-					  0x1ff000 - 4};
+	static const uint64_t stacks[] = {
+		0, 1, FN_SUPERVISOR_VA, UINT64_MAX, UINT64_MAX - 7, 0x1ff000 - 4};
 
 	(void)state;
 	for (unsigned v = 0; v < CPU_VECTORS; v++) {
 		struct exception e = {{0, UINT64_MAX - v, 0, 0, 0, 0}, UINT64_MAX, 0};
 
 		e.rsp = stacks[v % ARRAY_SIZE(stacks)];
-		assert_int_equal(call_with(push_frame, &e,
-					   mock_out((uint16_t)(FN_PORT_EXCEPTION + v))),
-				 MAYFLY_E_FAULT);
+		assert_int_equal(
+			call_with(push_frame, &e, mock_out((uint16_t)(FN_PORT_EXCEPTION + v))),
+			MAYFLY_E_FAULT);
 		assert_int_equal(sb->fault.vector, v);
-		assert_non_null(strstr(err.message, v == 14 ? "page fault" : cpu_vector_name(v)));
+		assert_non_null(
+			strstr(err.message, v == 14 ? "page fault" : cpu_vector_name(v)));
 		assert_int_equal(sandbox_restore(sb, NULL, &err), 0);
 	}
 }

@@ -21,7 +21,8 @@
 
 /* Where the description has what: the plan, then entry, phdr_va, phnum..., name, then the manifest. */
 #define PLAN(field) (PAGE_SIZE + offsetof(struct layout_plan, field))
-#define RUN(n, field) (PLAN(runs) + (n) * sizeof(struct layout_run) + offsetof(struct layout_run, field))
+#define RUN(n, field)                                                                          \
+	(PLAN(runs) + (n) * sizeof(struct layout_run) + offsetof(struct layout_run, field))
 #define NAME (PAGE_SIZE + sizeof(struct layout_plan) + 24)
 #define MANIFEST (NAME + 64)
 
@@ -142,7 +143,8 @@ static void saved_snapshot_opens_to_the_same(void **state)
 	assert_memory_equal(s->state, snap->state, PAGE_SIZE);
 	assert_int_equal(s->npresent, snap->npresent);
 	for (uint64_t page = 0; page < g->map.private_len / PAGE_SIZE; page++) {
-		assert_int_equal(bitmap_test(s->present, page), bitmap_test(snap->present, page));
+		assert_int_equal(bitmap_test(s->present, page),
+				 bitmap_test(snap->present, page));
 		if (bitmap_test(s->present, page))
 			assert_memory_equal(s->image + page * PAGE_SIZE,
 					    snap->image + page * PAGE_SIZE, PAGE_SIZE);
@@ -329,9 +331,21 @@ static void cpu_with_more_than_needed_is_fine(void **state)
 /* --- crafted files: right hashes, hostile contents ------------------------------------------- */
 
 static const uint64_t wild[] = {
-	0,	     1,		     8,		  PAGE_SIZE - 1,	 PAGE_SIZE,
-	0x10000,     0x7ffff000,     0xffffffff,  (uint64_t)1 << 32,	 (uint64_t)1 << 37,
-	1ull << 46, INT64_MAX - 4095, INT64_MAX, (uint64_t)1 << 63,	 UINT64_MAX & ~PAGE_MASK,
+	0,
+	1,
+	8,
+	PAGE_SIZE - 1,
+	PAGE_SIZE,
+	0x10000,
+	0x7ffff000,
+	0xffffffff,
+	(uint64_t)1 << 32,
+	(uint64_t)1 << 37,
+	1ull << 46,
+	INT64_MAX - 4095,
+	INT64_MAX,
+	(uint64_t)1 << 63,
+	UINT64_MAX & ~PAGE_MASK,
 	UINT64_MAX,
 };
 
@@ -380,9 +394,15 @@ static void plan_that_breaks_w_xor_x_is_refused(void **state)
 /* Over the gate, the call block, ring 0's page, or each other. */
 static void plan_that_puts_the_image_elsewhere_is_refused(void **state)
 {
-	static const uint64_t places[] = {0, FN_GATE_VA, FN_FRESH_VA, FN_CALL_VA, FN_SUPERVISOR_VA,
-					  FN_IMAGE_MIN_VA - PAGE_SIZE, FN_IMAGE_MAX_VA,
-					  (uint64_t)1 << 47, UINT64_MAX & ~PAGE_MASK};
+	static const uint64_t places[] = {0,
+					  FN_GATE_VA,
+					  FN_FRESH_VA,
+					  FN_CALL_VA,
+					  FN_SUPERVISOR_VA,
+					  FN_IMAGE_MIN_VA - PAGE_SIZE,
+					  FN_IMAGE_MAX_VA,
+					  (uint64_t)1 << 47,
+					  UINT64_MAX & ~PAGE_MASK};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {

@@ -247,7 +247,8 @@ static void deadlines_work_in_a_forked_child(void **state)
 
 	(void)state;
 	if (pid == 0) {
-		static struct watched w = {.entry = {.expired = expired}, .next = WATCHDOG_NEVER};
+		static struct watched w = {.entry = {.expired = expired},
+					   .next = WATCHDOG_NEVER};
 
 		alarm(HANG_SECONDS);
 		if (watchdog_add(&w.entry, NULL) < 0)
