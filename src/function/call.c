@@ -273,7 +273,7 @@ static int handle_exit(mayfly_sandbox *sb, const struct hv_exit *exit, uint32_t 
 {
 	uint32_t op;
 
-	if (exit->kind == HV_EXIT_KICKED)
+	if (exit->kind == HV_EXIT_KICKED && sandbox_stop_requested(sb))
 		return fault_stopped(sb, err);
 	if (exit->kind != HV_EXIT_IO || !exit->io.out)
 		return fault_exit(sb, exit, err);
@@ -291,7 +291,8 @@ static int handle_exit(mayfly_sandbox *sb, const struct hv_exit *exit, uint32_t 
 	}
 	/* Nobody is in a call: a (crafted) state had the gate run something else than itself. */
 	if (until == FN_OP_READY)
-		return fault_protocol(sb, err, "it made the request %u before it was called", op);
+		return fault_protocol(sb, err, "it made the request %u before it was called",
+				      op);
 	return sandbox_serve(sb, op, err);
 }
 

@@ -86,8 +86,8 @@ int sandbox_register(mayfly_sandbox *sb, const mayfly_host_function *fn, mayfly_
 	return 0;
 }
 
-int sandbox_reset_functions(mayfly_sandbox *sb, const mayfly_host_function *functions, size_t count,
-			    mayfly_error *err)
+int sandbox_reset_functions(mayfly_sandbox *sb, const mayfly_host_function *functions,
+			    size_t count, mayfly_error *err)
 {
 	int r = 0;
 

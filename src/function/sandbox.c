@@ -151,7 +151,8 @@ int sandbox_set_limits(mayfly_sandbox *sb, uint64_t timeout_ns, uint64_t cpu_tim
 		sb->watched = true;
 	}
 	sb->timeout_ns = timeout_ns;
-	sb->cpu_limit_ns = cpu_time_ns;
+	/* The watchdog may still be looking at the call before. */
+	__atomic_store_n(&sb->cpu_limit_ns, cpu_time_ns, __ATOMIC_RELAXED);
 	return 0;
 }
 
@@ -316,7 +317,8 @@ static void list_private(mayfly_sandbox *sb, const struct gmem_region *r)
 	for (uint64_t off = 0; off < r->len; off += PAGE_SIZE) {
 		uint64_t page = (r->gpa + off) / PAGE_SIZE;
 
-		if (!snap->hot[page / 64] && !snap->present[page / 64]) {
+		if (!__atomic_load_n(&snap->hot[page / 64], __ATOMIC_RELAXED) &&
+		    !snap->present[page / 64]) {
 			off += (63 - page % 64) * PAGE_SIZE; /* large regions are mostly cold */
 			continue;
 		}

@@ -67,7 +67,7 @@ struct mayfly_sandbox {
 	/* Host functions: by name, and for each of the guest's imports. */
 	struct host_function *functions;
 	size_t nfunctions;
-	bool registered; /* some since it was made */
+	bool registered;		    /* some since it was made */
 	const struct host_function **bound; /* manifest.nimports; NULL: not provided */
 	mayfly_print_fn print;
 	void *print_context;
@@ -116,8 +116,8 @@ int sandbox_register(mayfly_sandbox *sb, const mayfly_host_function *fn, mayfly_
 /* Serve the request `op` that the guest left in the call block. Errors end the call. */
 int sandbox_serve(mayfly_sandbox *sb, uint32_t op, mayfly_error *err);
 /* Only these from now on. After a failure there may be fewer. */
-int sandbox_reset_functions(mayfly_sandbox *sb, const mayfly_host_function *functions, size_t count,
-			    mayfly_error *err);
+int sandbox_reset_functions(mayfly_sandbox *sb, const mayfly_host_function *functions,
+			    size_t count, mayfly_error *err);
 void sandbox_free_functions(mayfly_sandbox *sb);
 
 /* fault.c: each fills sb->fault, poisons, and yields the error code for the call. */

@@ -302,6 +302,8 @@ static int restore_other(struct instance *inst, struct mayfly_snapshot *snap, ma
 		return r;
 	if (inst->mapped) {
 		r = map_snapshot(inst, snap, inst->gm.private_mem, err);
+		/* mmap() takes the old mapping away before it fails. */
+		inst->lost = r < 0;
 		if (r < 0)
 			return r;
 		inst->last_restored = count;
@@ -330,9 +332,15 @@ static int restore_other(struct instance *inst, struct mayfly_snapshot *snap, ma
 int instance_restore(struct instance *inst, struct mayfly_snapshot *snap, bool full,
 		     mayfly_error *err)
 {
-	/* Before memory: an instruction that had left for the host may have it to write yet. */
-	int r = full ? hv_vcpu_reset(inst->vcpu, &inst->setup, err) : 0;
+	int r = 0;
 
+	if (inst->lost)
+		return fail(
+			err, MAYFLY_E_NOMEM,
+			"the VM lost its memory in a failed restore: free it, make another");
+	/* Before memory: an instruction that had left for the host may have it to write yet. */
+	if (full)
+		r = hv_vcpu_reset(inst->vcpu, &inst->setup, err);
 	if (r < 0)
 		return r;
 	if (!snap || snap == inst->snap)

@@ -95,8 +95,8 @@ int box_call(struct box *b, const char *function, const mayfly_value *args, size
 	return r;
 }
 
-mayfly_value box_must(struct box *b, const char *function, const mayfly_value *args, size_t nargs,
-		      const char *file, int line)
+mayfly_value box_must(struct box *b, const char *function, const mayfly_value *args,
+		      size_t nargs, const char *file, int line)
 {
 	check_code(box_call(b, function, args, nargs), MAYFLY_OK, &b->err, file, line);
 	return b->result;
@@ -155,8 +155,8 @@ void check_usable(struct box *b, const char *probe, const char *file, int line)
 		_fail(file, line);
 }
 
-static void check_number(const char *what, long long found, long long expected, const char *text,
-			 const char *file, int line)
+static void check_number(const char *what, long long found, long long expected,
+			 const char *text, const char *file, int line)
 {
 	if (found == expected)
 		return;
@@ -173,15 +173,17 @@ mayfly_fault check_poisoned(struct box *b, int code, mayfly_fault_kind kind, uin
 	check_code(b->code, code, &b->err, file, line);
 	if (!mayfly_sandbox_is_poisoned(b->sb))
 		_fail(file, line);
-	check_code(mayfly_sandbox_fault(b->sb, &fault, &b->err), MAYFLY_OK, &b->err, file, line);
+	check_code(mayfly_sandbox_fault(b->sb, &fault, &b->err), MAYFLY_OK, &b->err, file,
+		   line);
 	check_number("fault kind", fault.kind, kind, fault.message, file, line);
 	check_number("vector", fault.vector, vector, fault.message, file, line);
 	if (!memchr(fault.message, 0, sizeof(fault.message)))
 		_fail(file, line);
 	check_code(call_probe(b, probe), MAYFLY_E_POISONED, &b->err, file, line);
-	check_code(mayfly_sandbox_snapshot(b->sb, &snap, &b->err), MAYFLY_E_POISONED, &b->err, file,
+	check_code(mayfly_sandbox_snapshot(b->sb, &snap, &b->err), MAYFLY_E_POISONED, &b->err,
+		   file, line);
+	check_code(mayfly_sandbox_restore(b->sb, NULL, &b->err), MAYFLY_OK, &b->err, file,
 		   line);
-	check_code(mayfly_sandbox_restore(b->sb, NULL, &b->err), MAYFLY_OK, &b->err, file, line);
 	check_usable(b, probe, file, line);
 	return fault;
 }

@@ -70,33 +70,37 @@ void box_close(struct box *b);
 
 int box_call(struct box *b, const char *function, const mayfly_value *args, size_t nargs);
 /* The same, but a failure fails the test. */
-mayfly_value box_must(struct box *b, const char *function, const mayfly_value *args, size_t nargs,
-		      const char *file, int line);
+mayfly_value box_must(struct box *b, const char *function, const mayfly_value *args,
+		      size_t nargs, const char *file, int line);
 void box_restore(struct box *b);
 
 #define VALUES(...) (&((mayfly_value[]){{.type = MAYFLY_VOID}, ##__VA_ARGS__})[1])
-#define VALUE_COUNT(...)                                                                           \
-	(sizeof((mayfly_value[]){{.type = MAYFLY_VOID}, ##__VA_ARGS__}) / sizeof(mayfly_value) - 1)
+#define VALUE_COUNT(...)                                                                       \
+	(sizeof((mayfly_value[]){{.type = MAYFLY_VOID}, ##__VA_ARGS__}) /                      \
+		 sizeof(mayfly_value) -                                                        \
+	 1)
 
 /* call(&b, "add", mayfly_i64(1), mayfly_i64(2)): its code. */
-#define call(b, function, ...)                                                                     \
+#define call(b, function, ...)                                                                 \
 	box_call((b), (function), VALUES(__VA_ARGS__), VALUE_COUNT(__VA_ARGS__))
 /* Its result. */
-#define must(b, function, ...)                                                                     \
-	box_must((b), (function), VALUES(__VA_ARGS__), VALUE_COUNT(__VA_ARGS__), __FILE__, __LINE__)
+#define must(b, function, ...)                                                                 \
+	box_must((b), (function), VALUES(__VA_ARGS__), VALUE_COUNT(__VA_ARGS__), __FILE__,     \
+		 __LINE__)
 
 /* --- checks ---------------------------------------------------------------------------------- */
 
 void check_code(int code, int expected, const mayfly_error *err, const char *file, int line);
-#define assert_code(code, expected, err) check_code((code), (expected), (err), __FILE__, __LINE__)
+#define assert_code(code, expected, err)                                                       \
+	check_code((code), (expected), (err), __FILE__, __LINE__)
 #define assert_ok(code, err) check_code((code), MAYFLY_OK, (err), __FILE__, __LINE__)
 
 /* Ends the test. */
-#define fail_test(...)                                                                             \
-	do {                                                                                       \
-		print_error(__VA_ARGS__);                                                          \
-		print_error("\n");                                                                 \
-		_fail(__FILE__, __LINE__);                                                         \
+#define fail_test(...)                                                                         \
+	do {                                                                                   \
+		print_error(__VA_ARGS__);                                                      \
+		print_error("\n");                                                             \
+		_fail(__FILE__, __LINE__);                                                     \
 	} while (0)
 
 void check_contains(const char *text, const char *part, const char *file, int line);
@@ -111,7 +115,7 @@ void check_usable(struct box *b, const char *probe, const char *file, int line);
  */
 mayfly_fault check_poisoned(struct box *b, int code, mayfly_fault_kind kind, uint32_t vector,
 			    const char *probe, const char *file, int line);
-#define assert_poisoned(b, code, kind, vector, probe)                                              \
+#define assert_poisoned(b, code, kind, vector, probe)                                          \
 	check_poisoned((b), (code), (kind), (vector), (probe), __FILE__, __LINE__)
 
 /* --- the process ----------------------------------------------------------------------------- */

@@ -164,9 +164,10 @@ static void each_end_has_its_signal(void **state)
 		const char *function;
 		int sig;
 	} cases[] = {
-		{"null_read", SIGSEGV},		 {"recurse_forever", SIGSEGV}, {"divide_by_zero", SIGFPE},
-		{"undefined_instruction", SIGILL}, {"int3", SIGTRAP},	       {"abort_plain", SIGABRT},
-		{"privileged_hlt", SIGSEGV},	 {"unmasked_x87_division", SIGFPE},
+		{"null_read", SIGSEGV},	     {"recurse_forever", SIGSEGV},
+		{"divide_by_zero", SIGFPE},  {"undefined_instruction", SIGILL},
+		{"int3", SIGTRAP},	     {"abort_plain", SIGABRT},
+		{"privileged_hlt", SIGSEGV}, {"unmasked_x87_division", SIGFPE},
 	};
 	struct box b = box_open("faults", NULL);
 
@@ -196,7 +197,8 @@ static void a_healthy_sandbox_has_a_core_too(void **state)
 	(void)state;
 	/* Before it ever ran, too. */
 	for (int i = 0; i < 2; i++) {
-		assert_ok(mayfly_sandbox_write_core(b.sb, temporary_path("core"), &b.err), &b.err);
+		assert_ok(mayfly_sandbox_write_core(b.sb, temporary_path("core"), &b.err),
+			  &b.err);
 		c = read_core(temporary_path("core"));
 		registers(&c, &sig);
 		assert_int_equal(sig, 0);
@@ -230,7 +232,8 @@ static void the_file_is_new_private_and_sparse(void **state)
 	assert_int_equal(st.st_mode & 07777, 0600);
 	assert_true(st.st_size > 200 << 20);
 	assert_true(st.st_blocks * 512 < 4 << 20);
-	assert_code(mayfly_sandbox_write_core(b.sb, "/nonexistent/core", &b.err), MAYFLY_E_IO, &b.err);
+	assert_code(mayfly_sandbox_write_core(b.sb, "/nonexistent/core", &b.err), MAYFLY_E_IO,
+		    &b.err);
 	assert_contains(b.err.message, "/nonexistent/core");
 	box_close(&b);
 	temporary_remove();
@@ -245,8 +248,8 @@ static void run_gdb(const char *guest, const char *commands, char *text, size_t 
 	size_t used = 0, n;
 	FILE *p;
 
-	snprintf(line, sizeof(line), "gdb -nx -batch %s '%s' '%s' 2>&1", commands, guest_path(guest),
-		 temporary_path("core"));
+	snprintf(line, sizeof(line), "gdb -nx -batch %s '%s' '%s' 2>&1", commands,
+		 guest_path(guest), temporary_path("core"));
 	p = popen(line, "re");
 	assert_non_null(p);
 	while ((n = fread(text + used, 1, size - 1 - used, p)) > 0)

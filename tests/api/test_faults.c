@@ -23,7 +23,8 @@ static void check_function(const mayfly_fault *f, const char *function)
 
 static mayfly_fault fault_of(struct box *b, uint32_t vector, const char *function)
 {
-	mayfly_fault f = assert_poisoned(b, MAYFLY_E_FAULT, MAYFLY_FAULT_EXCEPTION, vector, PROBE);
+	mayfly_fault f =
+		assert_poisoned(b, MAYFLY_E_FAULT, MAYFLY_FAULT_EXCEPTION, vector, PROBE);
 
 	check_function(&f, function);
 	return f;
@@ -70,8 +71,18 @@ static void null_pointers_fault_at_zero(void **state)
 static void wild_pointers_fault_where_they_point(void **state)
 {
 	static const uint64_t addresses[] = {
-		1, 0xfff, 0x1000, 0xffff, 0x15000, 0x100000, 0x7fff0000, (uint64_t)1 << 40,
-		0x7fffffffe000, 0x00007ffffffff000, 0xffff800000000000, 0xffffffff81000000,
+		1,
+		0xfff,
+		0x1000,
+		0xffff,
+		0x15000,
+		0x100000,
+		0x7fff0000,
+		(uint64_t)1 << 40,
+		0x7fffffffe000,
+		0x00007ffffffff000,
+		0xffff800000000000,
+		0xffffffff81000000,
 		0xfffffffffffff000,
 	};
 	struct box b = box_open("faults", NULL);
@@ -101,8 +112,8 @@ static void wild_jumps_fault_where_they_lead(void **state)
 		mayfly_fault f;
 
 		call(&b, "wild_call", mayfly_u64(addresses[i]));
-		f = assert_poisoned(&b, MAYFLY_E_FAULT, MAYFLY_FAULT_EXCEPTION, VECTOR_PAGE_FAULT,
-				    PROBE);
+		f = assert_poisoned(&b, MAYFLY_E_FAULT, MAYFLY_FAULT_EXCEPTION,
+				    VECTOR_PAGE_FAULT, PROBE);
 		assert_true(f.ip == addresses[i]);
 		assert_true(f.address == addresses[i]);
 	}
@@ -118,7 +129,8 @@ static void non_canonical_addresses_are_protection_faults(void **state)
 	fault_of(&b, VECTOR_PROTECTION, "non_canonical_read");
 	call(&b, "non_canonical_stack");
 	/* #SS on a CPU; QEMU's has a #GP there. */
-	fault_of(&b, in_lab() ? VECTOR_PROTECTION : VECTOR_STACK_SEGMENT, "non_canonical_stack");
+	fault_of(&b, in_lab() ? VECTOR_PROTECTION : VECTOR_STACK_SEGMENT,
+		 "non_canonical_stack");
 	box_close(&b);
 }
 
@@ -143,7 +155,9 @@ static void what_is_writable_cannot_be_executed(void **state)
 {
 	static const struct {
 		const char *function, *region;
-	} cases[] = {{"execute_data", "data"}, {"execute_stack", "stack"}, {"execute_heap", "heap"},
+	} cases[] = {{"execute_data", "data"},
+		     {"execute_stack", "stack"},
+		     {"execute_heap", "heap"},
 		     {"execute_argument", "call area"}};
 	struct box b = box_open("faults", NULL);
 
@@ -156,8 +170,8 @@ static void what_is_writable_cannot_be_executed(void **state)
 			call(&b, cases[i].function, mayfly_bytes_of("\xc3", 1));
 		else
 			call(&b, cases[i].function);
-		f = assert_poisoned(&b, MAYFLY_E_FAULT, MAYFLY_FAULT_EXCEPTION, VECTOR_PAGE_FAULT,
-				    PROBE);
+		f = assert_poisoned(&b, MAYFLY_E_FAULT, MAYFLY_FAULT_EXCEPTION,
+				    VECTOR_PAGE_FAULT, PROBE);
 		assert_true(f.address == f.ip);
 		assert_true(f.ip - r->va < r->len);
 		assert_int_equal(f.error_code, 0x15);
@@ -264,9 +278,15 @@ static void a_stack_beyond_the_low_ones_has_its_guard_too(void **state)
 
 static void exceptions_are_reported_wherever_the_stack_pointer_is(void **state)
 {
-	static const uint64_t stacks[] = {0,	  8,	   0x1000, FN_GATE_VA + 0x100,
-					  FN_SUPERVISOR_VA + 0x800, (uint64_t)1 << 40,
-					  0x8000000000000000, UINT64_MAX, FN_CALL_VA + 0x800};
+	static const uint64_t stacks[] = {0,
+					  8,
+					  0x1000,
+					  FN_GATE_VA + 0x100,
+					  FN_SUPERVISOR_VA + 0x800,
+					  (uint64_t)1 << 40,
+					  0x8000000000000000,
+					  UINT64_MAX,
+					  FN_CALL_VA + 0x800};
 	struct box b = box_open("faults", NULL);
 
 	(void)state;
@@ -372,8 +392,16 @@ static void privileged_instructions_are_told_by_name(void **state)
 
 static void undeclared_ports_are_told_by_number(void **state)
 {
-	static const uint32_t ports[] = {0,    FN_PORT_GATE - 1, FN_PORT_GATE + 1, FN_PORT_EXCEPTION,
-					 FN_PORT_EXCEPTION + 14, 0x60, 0x80, 0x3f8, 0xcf8, 0xffff};
+	static const uint32_t ports[] = {0,
+					 FN_PORT_GATE - 1,
+					 FN_PORT_GATE + 1,
+					 FN_PORT_EXCEPTION,
+					 FN_PORT_EXCEPTION + 14,
+					 0x60,
+					 0x80,
+					 0x3f8,
+					 0xcf8,
+					 0xffff};
 	struct box b = box_open("faults", NULL);
 	char want[40];
 
@@ -395,8 +423,9 @@ static void undeclared_ports_are_told_by_number(void **state)
 
 static void msrs_are_told_by_number(void **state)
 {
-	static const uint32_t msrs[] = {0x10, 0x1b, 0xfe, 0x174, 0x277, 0x40000000, 0xc0000080,
-					0xc0000082, 0xc0000100, 0xffffffff};
+	static const uint32_t msrs[] = {0x10,	    0x1b,	0xfe,	    0x174,
+					0x277,	    0x40000000, 0xc0000080, 0xc0000082,
+					0xc0000100, 0xffffffff};
 	struct box b = box_open("faults", NULL);
 	char want[40];
 
@@ -465,8 +494,10 @@ static void software_interrupts_do_nothing_but_fault(void **state)
 		/* QEMU's CPU does not know it. */
 		{"int1", 1u << VECTOR_DEBUG | 1u << VECTOR_PROTECTION | 1u << VECTOR_UNDEFINED},
 		/* KVM may try to write the instruction that the CPU has, which the code's pages forbid. */
-		{"vmcall", 1u << VECTOR_UNDEFINED | 1u << VECTOR_PROTECTION | 1u << VECTOR_PAGE_FAULT},
-		{"vmmcall", 1u << VECTOR_UNDEFINED | 1u << VECTOR_PROTECTION | 1u << VECTOR_PAGE_FAULT},
+		{"vmcall",
+		 1u << VECTOR_UNDEFINED | 1u << VECTOR_PROTECTION | 1u << VECTOR_PAGE_FAULT},
+		{"vmmcall",
+		 1u << VECTOR_UNDEFINED | 1u << VECTOR_PROTECTION | 1u << VECTOR_PAGE_FAULT},
 		{"sysenter", 1u << VECTOR_UNDEFINED | 1u << VECTOR_PROTECTION},
 		{"privileged_iretq", 1u << VECTOR_PROTECTION | 1u << VECTOR_PAGE_FAULT},
 		{"far_call_null", 1u << VECTOR_PROTECTION},
@@ -485,8 +516,8 @@ static void software_interrupts_do_nothing_but_fault(void **state)
 			fail_test("%s gave %d: %s", cases[i].function, b.code, b.err.message);
 		assert_ok(mayfly_sandbox_fault(b.sb, &f, &b.err), &b.err);
 		if (f.kind != MAYFLY_FAULT_EXCEPTION || !(cases[i].vectors >> f.vector & 1))
-			fail_test("%s: kind %d, vector %u: %s", cases[i].function, f.kind, f.vector,
-				 f.message);
+			fail_test("%s: kind %d, vector %u: %s", cases[i].function, f.kind,
+				  f.vector, f.message);
 		assert_poisoned(&b, MAYFLY_E_FAULT, MAYFLY_FAULT_EXCEPTION, f.vector, PROBE);
 	}
 	box_close(&b);
@@ -691,7 +722,8 @@ static void a_poisoned_sandbox_says_why_when_called(void **state)
 
 	(void)state;
 	call(&b, "undefined_instruction");
-	assert_code(call(&b, "divide", mayfly_i32(4), mayfly_i32(2)), MAYFLY_E_POISONED, &b.err);
+	assert_code(call(&b, "divide", mayfly_i32(4), mayfly_i32(2)), MAYFLY_E_POISONED,
+		    &b.err);
 	assert_contains(b.err.message, "invalid opcode");
 	assert_contains(b.err.message, "restore");
 	/* It may be freed as it is. */

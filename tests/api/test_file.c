@@ -139,7 +139,8 @@ static void check_refused(const uint8_t *file, size_t len, int code, const char 
 }
 
 /* Poke one byte in the file on disk, open it, put it back. */
-static int open_flipped(int fd, size_t at, uint8_t mask, mayfly_snapshot **out, mayfly_error *err)
+static int open_flipped(int fd, size_t at, uint8_t mask, mayfly_snapshot **out,
+			mayfly_error *err)
 {
 	uint8_t byte, flipped;
 	int r;
@@ -201,7 +202,8 @@ static void a_fresh_guest_can_be_saved(void **state)
 		const mayfly_function *same = mayfly_snapshot_function_at(back, i);
 
 		assert_string_equal(mayfly_function_name(fn), mayfly_function_name(same));
-		assert_string_equal(mayfly_function_signature(fn), mayfly_function_signature(same));
+		assert_string_equal(mayfly_function_signature(fn),
+				    mayfly_function_signature(same));
 	}
 	assert_false(mayfly_snapshot_import_at(back, 0, &name, &signature));
 	b = box_of(back, NULL);
@@ -249,10 +251,12 @@ static void imports_symbols_and_faults_work_from_a_file(void **state)
 	assert_ok(mayfly_snapshot_open(temporary_path("saved"), &snap, &b.err), &b.err);
 	b = box_of(snap, NULL);
 	call(&b, "null_read");
-	fault = assert_poisoned(&b, MAYFLY_E_FAULT, MAYFLY_FAULT_EXCEPTION, VECTOR_PAGE_FAULT, "divide");
+	fault = assert_poisoned(&b, MAYFLY_E_FAULT, MAYFLY_FAULT_EXCEPTION, VECTOR_PAGE_FAULT,
+				"divide");
 	assert_string_equal(fault.function, "null_read");
 	call(&b, "write_code");
-	assert_poisoned(&b, MAYFLY_E_FAULT, MAYFLY_FAULT_EXCEPTION, VECTOR_PAGE_FAULT, "divide");
+	assert_poisoned(&b, MAYFLY_E_FAULT, MAYFLY_FAULT_EXCEPTION, VECTOR_PAGE_FAULT,
+			"divide");
 	box_close(&b);
 	temporary_remove();
 }
@@ -336,13 +340,14 @@ static void a_save_that_fails_leaves_nothing_behind(void **state)
 	struct box b = open_counted();
 
 	(void)state;
-	assert_code(mayfly_snapshot_save(b.snap, "/nonexistent/saved", &b.err), MAYFLY_E_IO, &b.err);
+	assert_code(mayfly_snapshot_save(b.snap, "/nonexistent/saved", &b.err), MAYFLY_E_IO,
+		    &b.err);
 	assert_contains(b.err.message, "/nonexistent/saved");
 	assert_int_equal(b.err.sys_errno, ENOENT);
 	/* A directory cannot be replaced by a file. */
 	assert_int_equal(mkdir(temporary_path("directory"), 0700), 0);
-	assert_code(mayfly_snapshot_save(b.snap, temporary_path("directory"), &b.err), MAYFLY_E_IO,
-		    &b.err);
+	assert_code(mayfly_snapshot_save(b.snap, temporary_path("directory"), &b.err),
+		    MAYFLY_E_IO, &b.err);
 	assert_int_equal(rmdir(temporary_path("directory")), 0);
 	assert_int_equal(rmdir(temporary_directory()), 0);
 	temporary_remove();
@@ -363,9 +368,11 @@ static void what_is_no_snapshot_is_refused_by_name(void **state)
 	assert_code(mayfly_snapshot_open("/tmp", &snap, &err), MAYFLY_E_FORMAT, &err);
 	assert_code(mayfly_snapshot_open("/dev/zero", &snap, &err), MAYFLY_E_FORMAT, &err);
 	assert_int_equal(mkfifo(temporary_path("fifo"), 0600), 0);
-	assert_code(mayfly_snapshot_open(temporary_path("fifo"), &snap, &err), MAYFLY_E_FORMAT, &err);
+	assert_code(mayfly_snapshot_open(temporary_path("fifo"), &snap, &err), MAYFLY_E_FORMAT,
+		    &err);
 	assert_contains(err.message, "not a regular file");
-	assert_code(mayfly_snapshot_open(guest_path("types"), &snap, &err), MAYFLY_E_FORMAT, &err);
+	assert_code(mayfly_snapshot_open(guest_path("types"), &snap, &err), MAYFLY_E_FORMAT,
+		    &err);
 	assert_contains(err.message, "not a snapshot");
 	temporary_remove();
 }
@@ -411,8 +418,12 @@ static void flipped_bytes_of_the_body_are_noticed(void **state)
 	fd = open(temporary_path("saved"), O_RDWR);
 	for (size_t i = 0; i < samples; i++) {
 		/* Of the description and its padding, the code, the memory, in turn. */
-		uint64_t start = i % 3 == 0 ? PAGE : i % 3 == 1 ? h.shared_offset : h.private_offset;
-		uint64_t end = i % 3 == 0 ? h.shared_offset : i % 3 == 1 ? h.private_offset : len;
+		uint64_t start = i % 3 == 0   ? PAGE
+				 : i % 3 == 1 ? h.shared_offset
+					      : h.private_offset;
+		uint64_t end = i % 3 == 0   ? h.shared_offset
+			       : i % 3 == 1 ? h.private_offset
+					    : len;
 		uint64_t at = start + random_next(&random) % (end - start);
 		int r = open_flipped(fd, at, (uint8_t)(1u << i % 8), &snap, &err);
 
@@ -441,8 +452,8 @@ static void truncated_and_extended_files_are_refused(void **state)
 		size_t step = cut > PAGE + 200 ? 4093 : cut > 200 && cut < PAGE - 200 ? 97 : 1;
 
 		assert_int_equal(truncate(temporary_path("saved"), (off_t)cut), 0);
-		assert_code(mayfly_snapshot_open(temporary_path("saved"), &snap, &err), MAYFLY_E_FORMAT,
-			    &err);
+		assert_code(mayfly_snapshot_open(temporary_path("saved"), &snap, &err),
+			    MAYFLY_E_FORMAT, &err);
 		assert_contains(err.message, "truncated");
 		cut -= cut > step ? step - 1 : 0;
 	}
@@ -524,13 +535,25 @@ static void other_versions_kinds_and_cpus_are_not_supported(void **state)
 static void headers_that_make_no_sense_are_refused(void **state)
 {
 	static const size_t fields[] = {
-		offsetof(struct header, file_len),	 offsetof(struct header, description_len),
-		offsetof(struct header, shared_offset),	 offsetof(struct header, shared_len),
-		offsetof(struct header, private_offset), offsetof(struct header, private_len),
+		offsetof(struct header, file_len),
+		offsetof(struct header, description_len),
+		offsetof(struct header, shared_offset),
+		offsetof(struct header, shared_len),
+		offsetof(struct header, private_offset),
+		offsetof(struct header, private_len),
 		offsetof(struct header, npresent),
 	};
-	static const uint64_t values[] = {0, 1, 4095, 4096, 8192, 1 << 20, INT64_MAX, 1ULL << 63,
-					  UINT64_MAX, UINT64_MAX - 4095, UINT64_MAX / 4096};
+	static const uint64_t values[] = {0,
+					  1,
+					  4095,
+					  4096,
+					  8192,
+					  1 << 20,
+					  INT64_MAX,
+					  1ULL << 63,
+					  UINT64_MAX,
+					  UINT64_MAX - 4095,
+					  UINT64_MAX / 4096};
 	struct header good;
 	uint8_t *file;
 	size_t len;
@@ -574,16 +597,19 @@ static unsigned use(const uint8_t *file, size_t len)
 	if (mayfly_sandbox_new(snap, &options, &sb, &err) == 0) {
 		const mayfly_function *fn;
 
-		for (uint32_t i = 0; i < 4 && (fn = mayfly_snapshot_function_at(snap, i)); i++) {
+		for (uint32_t i = 0; i < 4 && (fn = mayfly_snapshot_function_at(snap, i));
+		     i++) {
 			mayfly_value args[MAYFLY_MAX_ARGS];
 
 			for (size_t a = 0; a < mayfly_function_arg_count(fn); a++) {
 				args[a] = mayfly_bytes_of("xyz", 3);
 				args[a].type = mayfly_function_arg(fn, a);
-				if (args[a].type != MAYFLY_STRING && args[a].type != MAYFLY_BYTES)
+				if (args[a].type != MAYFLY_STRING &&
+				    args[a].type != MAYFLY_BYTES)
 					args[a].as.u64 = 1;
 			}
-			mayfly_sandbox_call(sb, fn, args, mayfly_function_arg_count(fn), NULL, &err);
+			mayfly_sandbox_call(sb, fn, args, mayfly_function_arg_count(fn), NULL,
+					    &err);
 			mayfly_sandbox_restore(sb, NULL, &err);
 		}
 		mayfly_sandbox_free(sb);
@@ -615,8 +641,10 @@ static void crafted_descriptions_do_no_harm(void **state)
 			uint64_t span = c % 2 ? h.description_len : 512;
 			uint64_t at = PAGE + random_next(&random) % span;
 
-			copy[at] = random_next(&random) % 2 ? (uint8_t)random_next(&random)
-							    : (uint8_t)(copy[at] ^ 1u << i % 8);
+			if (random_next(&random) % 2)
+				copy[at] = (uint8_t)random_next(&random);
+			else
+				copy[at] ^= (uint8_t)(1u << i % 8);
 		}
 		seal(copy, len);
 		opened += use(copy, len);
@@ -644,7 +672,8 @@ static void crafted_memory_does_no_harm(void **state)
 	assert_non_null(copy);
 	for (unsigned i = 0; i < rounds; i++) {
 		/* The first pages are where tables, ring 0's stack, CPU state, call block lie. */
-		uint64_t page = i % 3 == 2 ? random_next(&random) % (h.private_len / PAGE) : i % 24;
+		uint64_t page =
+			i % 3 == 2 ? random_next(&random) % (h.private_len / PAGE) : i % 24;
 		uint64_t *words = (uint64_t *)(void *)(copy + h.private_offset + page * PAGE);
 
 		memcpy(copy, file, len);
@@ -678,7 +707,8 @@ static void a_crafted_cpu_state_does_no_harm(void **state)
 	for (uint64_t p = 0; p < 24 && !page; p++) {
 		const uint8_t *at = file + h.private_offset + p * PAGE;
 
-		if (at[64] == 0x7f && at[65] == 0x03 && at[64 + 24] == 0x80 && at[64 + 25] == 0x1f)
+		if (at[64] == 0x7f && at[65] == 0x03 && at[64 + 24] == 0x80 &&
+		    at[64 + 25] == 0x1f)
 			page = p;
 	}
 	assert_true(page != 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Host functions: values to the host and back, failures, registration, nesting; printing. */
+/* Host functions: values to the host and back, failures, registration, nesting. */
 #include "support.h"
 
 #include <stdio.h>
@@ -45,8 +45,8 @@ static int fails(void *context, mayfly_sandbox *sb, const mayfly_value *args, si
 				(long long)args[0].as.i64);
 }
 
-static int fails_string(void *context, mayfly_sandbox *sb, const mayfly_value *args, size_t nargs,
-			mayfly_value *result, mayfly_error *err)
+static int fails_string(void *context, mayfly_sandbox *sb, const mayfly_value *args,
+			size_t nargs, mayfly_value *result, mayfly_error *err)
 {
 	(void)context;
 	(void)sb;
@@ -88,8 +88,9 @@ static void provide(struct box *b, const char *name, const char *signature, mayf
 
 static void integers_pass_through_the_host_as_they_are(void **state)
 {
-	static const uint64_t values[] = {0, 1, UINT64_MAX, INT64_MAX, 1ULL << 63, UINT32_MAX,
-					  1ULL << 31, INT32_MAX, 1ULL << 32, 0x0123456789abcdef};
+	static const uint64_t values[] = {
+		0,	    1,		UINT64_MAX, INT64_MAX,	1ULL << 63,
+		UINT32_MAX, 1ULL << 31, INT32_MAX,  1ULL << 32, 0x0123456789abcdef};
 	struct box b = box_open("hostcalls", &with_echoes);
 
 	(void)state;
@@ -97,9 +98,12 @@ static void integers_pass_through_the_host_as_they_are(void **state)
 		uint64_t v = values[i];
 
 		assert_true(must(&b, "through_u64", mayfly_u64(v)).as.u64 == v);
-		assert_true(must(&b, "through_i64", mayfly_i64((int64_t)v)).as.i64 == (int64_t)v);
-		assert_true(must(&b, "through_u32", mayfly_u32((uint32_t)v)).as.u32 == (uint32_t)v);
-		assert_true(must(&b, "through_i32", mayfly_i32((int32_t)v)).as.i32 == (int32_t)v);
+		assert_true(must(&b, "through_i64", mayfly_i64((int64_t)v)).as.i64 ==
+			    (int64_t)v);
+		assert_true(must(&b, "through_u32", mayfly_u32((uint32_t)v)).as.u32 ==
+			    (uint32_t)v);
+		assert_true(must(&b, "through_i32", mayfly_i32((int32_t)v)).as.i32 ==
+			    (int32_t)v);
 		assert_true(must(&b, "through_bool", mayfly_bool(v & 1)).as.boolean == (v & 1));
 	}
 	box_close(&b);
@@ -107,9 +111,16 @@ static void integers_pass_through_the_host_as_they_are(void **state)
 
 static void every_bit_of_floats_passes_through_the_host(void **state)
 {
-	static const uint64_t patterns[] = {0, 1ULL << 63, 1, 0x7ff0000000000000, 0x7ff0000000000001,
-					    0x7ff8000000000000, 0xfff8dead0000beef, 0xfff7ffffffffffff};
-	static const uint32_t small[] = {0, 1u << 31, 1, 0x7f800000, 0x7f800001, 0xffbfffff, 0x7fc12345};
+	static const uint64_t patterns[] = {0,
+					    1ULL << 63,
+					    1,
+					    0x7ff0000000000000,
+					    0x7ff0000000000001,
+					    0x7ff8000000000000,
+					    0xfff8dead0000beef,
+					    0xfff7ffffffffffff};
+	static const uint32_t small[] = {0,	     1u << 31,	 1,	    0x7f800000,
+					 0x7f800001, 0xffbfffff, 0x7fc12345};
 	struct box b = box_open("hostcalls", &with_echoes);
 	mayfly_value v;
 
@@ -139,8 +150,9 @@ static void strings_and_bytes_pass_through_the_host(void **state)
 	for (size_t i = 0; i < sizeof(all); i++)
 		all[i] = (uint8_t)i;
 	assert_string_equal(must(&b, "through_string", mayfly_string("")).as.string.data, "");
-	assert_string_equal(must(&b, "through_string", mayfly_string("\xff text")).as.string.data,
-			    "\xff text");
+	assert_string_equal(
+		must(&b, "through_string", mayfly_string("\xff text")).as.string.data,
+		"\xff text");
 	v = must(&b, "through_bytes", mayfly_bytes_of(all, sizeof(all)));
 	assert_int_equal(v.as.bytes.len, sizeof(all));
 	assert_memory_equal(v.as.bytes.data, all, sizeof(all));
@@ -152,7 +164,8 @@ static void strings_and_bytes_pass_through_the_host(void **state)
 static void large_bytes_pass_through_the_host(void **state)
 {
 	const size_t len = (size_t)64 << 20;
-	struct box b = box_of(load("hostcalls", (uint64_t)256 << 20, 0, 2 * len + 8192), &with_echoes);
+	struct box b =
+		box_of(load("hostcalls", (uint64_t)256 << 20, 0, 2 * len + 8192), &with_echoes);
 	uint8_t *data = malloc(len);
 	mayfly_value v;
 
@@ -179,12 +192,14 @@ static int mix16(void *context, mayfly_sandbox *sb, const mayfly_value *a, size_
 	(void)err;
 	assert_int_equal(nargs, 16);
 	snprintf(mixed, sizeof(mixed),
-		 "%g %d %g %d %zu:%u,%u,%u,%u,%u %u %g %lld %g %llu '%s' %zu:%u,%u %g '%s' %g %d",
-		 a[0].as.f64, a[1].as.boolean, (double)a[2].as.f32, a[3].as.i32, a[4].as.bytes.len,
-		 first[0], first[1], first[2], first[3], first[4], a[5].as.u32, (double)a[6].as.f32,
-		 (long long)a[7].as.i64, a[8].as.f64, (unsigned long long)a[9].as.u64,
-		 a[10].as.string.data, a[11].as.bytes.len, second[0], second[1], a[12].as.f64,
-		 a[13].as.string.data, (double)a[14].as.f32, a[15].as.i32);
+		 "%g %d %g %d %zu:%u,%u,%u,%u,%u %u %g %lld %g %llu '%s' %zu:%u,%u %g '%s' %g "
+		 "%d",
+		 a[0].as.f64, a[1].as.boolean, (double)a[2].as.f32, a[3].as.i32,
+		 a[4].as.bytes.len, first[0], first[1], first[2], first[3], first[4],
+		 a[5].as.u32, (double)a[6].as.f32, (long long)a[7].as.i64, a[8].as.f64,
+		 (unsigned long long)a[9].as.u64, a[10].as.string.data, a[11].as.bytes.len,
+		 second[0], second[1], a[12].as.f64, a[13].as.string.data, (double)a[14].as.f32,
+		 a[15].as.i32);
 	*result = mayfly_string(mixed);
 	return 0;
 }
@@ -195,12 +210,14 @@ static void sixteen_arguments_reach_the_host_in_order(void **state)
 
 	(void)state;
 	provide(&b, "host_mix16",
-		"string(f64,bool,f32,i32,bytes,u32,f32,i64,f64,u64,string,bytes,f64,string,f32,i32)",
+		"string(f64,bool,f32,i32,bytes,u32,f32,i64,f64,u64,string,bytes,f64,string,f32,"
+		"i32)",
 		mix16, NULL);
-	assert_string_equal(must(&b, "through_mix16").as.string.data,
-			    "-0 1 1.5 -2147483648 5:0,1,2,254,255 4294967295 -2.5 "
-			    "-9223372036854775808 1e+300 18446744073709551615 'first' 2:254,255 0.1 "
-			    "'second' 3.25 -7");
+	assert_string_equal(
+		must(&b, "through_mix16").as.string.data,
+		"-0 1 1.5 -2147483648 5:0,1,2,254,255 4294967295 -2.5 "
+		"-9223372036854775808 1e+300 18446744073709551615 'first' 2:254,255 0.1 "
+		"'second' 3.25 -7");
 	box_close(&b);
 }
 
@@ -214,8 +231,8 @@ static void results_do_not_pile_up_in_the_call_area(void **state)
 	box_close(&b);
 }
 
-static int gives_too_much(void *context, mayfly_sandbox *sb, const mayfly_value *args, size_t nargs,
-			  mayfly_value *result, mayfly_error *err)
+static int gives_too_much(void *context, mayfly_sandbox *sb, const mayfly_value *args,
+			  size_t nargs, mayfly_value *result, mayfly_error *err)
 {
 	static char much[16385];
 
@@ -256,7 +273,8 @@ static void a_thousand_failures_leak_nothing(void **state)
 	files = descriptors_open();
 	assert_int_equal(must(&b, "fail_many", mayfly_u32(1000)).as.u32, 1000);
 	for (int i = 0; i < 1000; i++)
-		assert_string_equal(must(&b, "error_text", mayfly_string("oh")).as.string.data, "oh");
+		assert_string_equal(must(&b, "error_text", mayfly_string("oh")).as.string.data,
+				    "oh");
 	assert_true(heap_in_use() <= before + HEAP_SLACK);
 	assert_int_equal(descriptors_open(), files);
 	box_close(&b);
@@ -346,8 +364,8 @@ static int gives_null(void *context, mayfly_sandbox *sb, const mayfly_value *arg
 	return 0;
 }
 
-static int gives_a_nul(void *context, mayfly_sandbox *sb, const mayfly_value *args, size_t nargs,
-		       mayfly_value *result, mayfly_error *err)
+static int gives_a_nul(void *context, mayfly_sandbox *sb, const mayfly_value *args,
+		       size_t nargs, mayfly_value *result, mayfly_error *err)
 {
 	(void)context;
 	(void)sb;
@@ -368,7 +386,8 @@ static void a_result_that_breaks_the_signature_is_a_failure_for_the_guest(void *
 	assert_contains(must(&b, "error_text", mayfly_string("")).as.string.data,
 			"host_fails_string gave f64 instead of string");
 	provide(&b, "host_fails_string", "string(string)", gives_null, NULL);
-	assert_contains(must(&b, "error_text", mayfly_string("")).as.string.data, "null pointer");
+	assert_contains(must(&b, "error_text", mayfly_string("")).as.string.data,
+			"null pointer");
 	provide(&b, "host_fails_string", "string(string)", gives_a_nul, NULL);
 	assert_contains(must(&b, "error_text", mayfly_string("")).as.string.data, "NUL");
 	box_close(&b);
@@ -376,8 +395,8 @@ static void a_result_that_breaks_the_signature_is_a_failure_for_the_guest(void *
 
 /* --- registration ---------------------------------------------------------------------------- */
 
-static int adds_context(void *context, mayfly_sandbox *sb, const mayfly_value *args, size_t nargs,
-			mayfly_value *result, mayfly_error *err)
+static int adds_context(void *context, mayfly_sandbox *sb, const mayfly_value *args,
+			size_t nargs, mayfly_value *result, mayfly_error *err)
 {
 	(void)sb;
 	(void)nargs;
@@ -458,14 +477,15 @@ static void another_signature_than_the_guests_is_refused_at_both_places(void **s
 	assert_contains(b.err.message, "i64(i64)");
 	options.host_functions = &wrong;
 	options.host_function_count = 1;
-	assert_code(mayfly_sandbox_new(b.snap, &options, &sb, &b.err), MAYFLY_E_SIGNATURE, &b.err);
+	assert_code(mayfly_sandbox_new(b.snap, &options, &sb, &b.err), MAYFLY_E_SIGNATURE,
+		    &b.err);
 	box_close(&b);
 }
 
 static void a_signature_that_is_none_is_refused(void **state)
 {
-	static const char *const bad[] = {"", "i64", "i64(", "i64(i64", "int(i64)", "i64(void)",
-					  "i64(i64,)", "i64(i64)x"};
+	static const char *const bad[] = {"",	      "i64",	   "i64(",	"i64(i64",
+					  "int(i64)", "i64(void)", "i64(i64,)", "i64(i64)x"};
 	struct box b = box_open("hostcalls", NULL);
 
 	(void)state;
@@ -533,7 +553,8 @@ static int nests(void *context, mayfly_sandbox *sb, const mayfly_value *args, si
 {
 	struct nesting *n = context;
 	char longer[100];
-	mayfly_value inner[3] = {mayfly_u32(args[0].as.u32 - 1), {.type = MAYFLY_VOID},
+	mayfly_value inner[3] = {mayfly_u32(args[0].as.u32 - 1),
+				 {.type = MAYFLY_VOID},
 				 mayfly_f64(args[2].as.f64)};
 	int r;
 
@@ -574,21 +595,25 @@ static void check_limit(uint32_t max_depth, uint32_t levels)
 	int64_t sum = (int64_t)levels * (levels - 1) / 2;
 
 	/* As deep as allowed: the outermost call counts. */
-	assert_int_equal(must(&b, "nest", mayfly_u32(levels - 1), mayfly_string(""), mayfly_f64(1.25))
-				 .as.i64,
-			 sum);
+	assert_int_equal(
+		must(&b, "nest", mayfly_u32(levels - 1), mayfly_string(""), mayfly_f64(1.25))
+			.as.i64,
+		sum);
 	assert_int_equal(n.deepest, levels - 1);
 	assert_int_equal(n.code, 0);
 	/* One more. */
 	assert_int_equal(
-		must(&b, "nest", mayfly_u32(levels), mayfly_string(""), mayfly_f64(1.25)).as.i64, -1);
+		must(&b, "nest", mayfly_u32(levels), mayfly_string(""), mayfly_f64(1.25))
+			.as.i64,
+		-1);
 	assert_int_equal(n.code, MAYFLY_E_LIMIT);
 	assert_contains(n.err.message, "max_depth");
 	/* And no harm done. */
 	assert_false(mayfly_sandbox_is_poisoned(b.sb));
-	assert_int_equal(must(&b, "nest", mayfly_u32(levels - 1), mayfly_string(""), mayfly_f64(1.25))
-				 .as.i64,
-			 sum);
+	assert_int_equal(
+		must(&b, "nest", mayfly_u32(levels - 1), mayfly_string(""), mayfly_f64(1.25))
+			.as.i64,
+		sum);
 	box_close(&b);
 }
 
@@ -613,8 +638,8 @@ struct inside {
 	int swallowed; /* what the host function returns whatever happened */
 };
 
-static int calls_inside(void *context, mayfly_sandbox *sb, const mayfly_value *args, size_t nargs,
-			mayfly_value *result, mayfly_error *err)
+static int calls_inside(void *context, mayfly_sandbox *sb, const mayfly_value *args,
+			size_t nargs, mayfly_value *result, mayfly_error *err)
 {
 	struct inside *in = context;
 	const mayfly_function *fn;
@@ -624,11 +649,12 @@ static int calls_inside(void *context, mayfly_sandbox *sb, const mayfly_value *a
 	(void)nargs;
 	*result = args[0];
 	assert_ok(mayfly_snapshot_function(in->snap, in->function, &fn, &mine), &mine);
-	in->code = mayfly_sandbox_call(sb, fn, &number, mayfly_function_arg_count(fn), NULL, err);
+	in->code =
+		mayfly_sandbox_call(sb, fn, &number, mayfly_function_arg_count(fn), NULL, err);
 	/* Poisoned, also for what follows within the same host function. */
 	if (in->code < 0)
-		assert_code(mayfly_sandbox_call(sb, fn, &number, mayfly_function_arg_count(fn), NULL,
-						NULL),
+		assert_code(mayfly_sandbox_call(sb, fn, &number, mayfly_function_arg_count(fn),
+						NULL, NULL),
 			    MAYFLY_E_POISONED, NULL);
 	return in->swallowed;
 }
@@ -653,8 +679,8 @@ static void a_fault_in_a_nested_call_ends_all_of_them(void **state)
 	box_close(&b);
 }
 
-static int tries_everything(void *context, mayfly_sandbox *sb, const mayfly_value *args, size_t nargs,
-			    mayfly_value *result, mayfly_error *err)
+static int tries_everything(void *context, mayfly_sandbox *sb, const mayfly_value *args,
+			    size_t nargs, mayfly_value *result, mayfly_error *err)
 {
 	mayfly_snapshot *snap;
 	mayfly_error mine;
@@ -666,7 +692,8 @@ static int tries_everything(void *context, mayfly_sandbox *sb, const mayfly_valu
 	assert_code(mayfly_sandbox_restore(sb, NULL, &mine), MAYFLY_E_BUSY, &mine);
 	assert_code(mayfly_sandbox_snapshot(sb, &snap, &mine), MAYFLY_E_BUSY, &mine);
 	assert_code(mayfly_sandbox_set_limits(sb, 1, 1, &mine), MAYFLY_E_BUSY, &mine);
-	assert_code(mayfly_sandbox_write_core(sb, "/nonexistent/core", &mine), MAYFLY_E_BUSY, &mine);
+	assert_code(mayfly_sandbox_write_core(sb, "/nonexistent/core", &mine), MAYFLY_E_BUSY,
+		    &mine);
 	return 0;
 }
 
@@ -691,72 +718,6 @@ static void calls_of_both_kinds_are_counted(void **state)
 	assert_ok(mayfly_sandbox_get_stats(b.sb, &stats, &b.err), &b.err);
 	assert_int_equal(stats.calls, 2);
 	assert_int_equal(stats.host_calls, 124);
-	box_close(&b);
-}
-
-/* --- printing -------------------------------------------------------------------------------- */
-
-struct sink {
-	char text[65536];
-	size_t len;
-	unsigned pieces;
-};
-
-static void print_to_sink(void *context, const char *text, size_t len)
-{
-	struct sink *s = context;
-
-	assert_true(len <= sizeof(s->text) - s->len);
-	memcpy(s->text + s->len, text, len);
-	s->len += len;
-	s->pieces++;
-}
-
-static void printing_goes_to_the_sink_whole_and_in_order(void **state)
-{
-	static struct sink sink;
-	mayfly_sandbox_options options = MAYFLY_SANDBOX_OPTIONS_INIT;
-	static uint8_t bytes[20000];
-	struct box b;
-
-	(void)state;
-	options.print = print_to_sink;
-	options.print_context = &sink;
-	b = box_open("print", &options);
-	assert_int_equal(must(&b, "print", mayfly_string("hello \xff\n")).as.i32, 8);
-	assert_int_equal(sink.len, 8);
-	assert_memory_equal(sink.text, "hello \xff\n", 8);
-	assert_int_equal(must(&b, "print", mayfly_string("")).as.i32, 0);
-	assert_int_equal(sink.len, 8);
-	sink.len = 0;
-	for (size_t i = 0; i < sizeof(bytes); i++)
-		bytes[i] = (uint8_t)(i * 7);
-	assert_int_equal(must(&b, "print_bytes", mayfly_bytes_of(bytes, sizeof(bytes))).as.i32,
-			 sizeof(bytes));
-	assert_int_equal(sink.len, sizeof(bytes));
-	assert_memory_equal(sink.text, bytes, sizeof(bytes));
-	sink.len = 0;
-	assert_int_equal(must(&b, "print_lines", mayfly_u32(100)).as.i32, 790);
-	assert_memory_equal(sink.text, "line 0\nline 1\n", 14);
-	assert_int_equal(sink.len, 790);
-	/* The sink stays over a restore. */
-	box_restore(&b);
-	sink.len = 0;
-	must(&b, "print", mayfly_string("again"));
-	assert_int_equal(sink.len, 5);
-	box_close(&b);
-}
-
-static void printing_is_denied_by_default_and_says_so(void **state)
-{
-	struct box b = box_open("print", NULL);
-
-	(void)state;
-	assert_int_equal(must(&b, "print", mayfly_string("hello")).as.i32, -1);
-	assert_int_equal(must(&b, "print_bytes", mayfly_bytes_of("x", 1)).as.i32, -1);
-	assert_int_equal(must(&b, "print_lines", mayfly_u32(3)).as.i32, -1);
-	assert_int_equal(must(&b, "print_character", mayfly_i32('x')).as.i32, -1);
-	assert_false(mayfly_sandbox_is_poisoned(b.sb));
 	box_close(&b);
 }
 
@@ -787,8 +748,6 @@ int main(void)
 		cmocka_unit_test(a_fault_in_a_nested_call_ends_all_of_them),
 		cmocka_unit_test(what_is_not_for_within_calls_says_busy),
 		cmocka_unit_test(calls_of_both_kinds_are_counted),
-		cmocka_unit_test(printing_goes_to_the_sink_whole_and_in_order),
-		cmocka_unit_test(printing_is_denied_by_default_and_says_so),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

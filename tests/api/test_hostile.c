@@ -12,11 +12,11 @@
 #include "function/sandbox.h"
 
 static const uint64_t wild[] = {
-	0,			    /* null */
+	0, /* null */
 	1,
 	0x1000,
 	FN_GATE_VA - 1,
-	FN_SUPERVISOR_VA,	    /* ring 0's */
+	FN_SUPERVISOR_VA, /* ring 0's */
 	FN_SUPERVISOR_VA + 0x2000,
 	0x7fff0000,
 	(uint64_t)1 << 40,
@@ -73,7 +73,8 @@ static uint64_t printed;
 
 static struct box open_hostile(const char *guest, uint64_t timeout_ns)
 {
-	static const mayfly_host_function f = {"host_sink", "u64(string,bytes,u64)", sink, NULL};
+	static const mayfly_host_function f = {"host_sink", "u64(string,bytes,u64)", sink,
+					       NULL};
 	mayfly_sandbox_options o = MAYFLY_SANDBOX_OPTIONS_INIT;
 
 	o.host_functions = &f;
@@ -86,7 +87,8 @@ static struct box open_hostile(const char *guest, uint64_t timeout_ns)
 
 static mayfly_fault check_protocol(struct box *b, const char *text)
 {
-	mayfly_fault f = assert_poisoned(b, MAYFLY_E_PROTOCOL, MAYFLY_FAULT_PROTOCOL, 0, "heap_start");
+	mayfly_fault f =
+		assert_poisoned(b, MAYFLY_E_PROTOCOL, MAYFLY_FAULT_PROTOCOL, 0, "heap_start");
 
 	assert_contains(f.message, "broke the calling protocol");
 	assert_contains(f.message, text);
@@ -97,16 +99,19 @@ static mayfly_fault check_protocol(struct box *b, const char *text)
 
 static void unknown_requests_break_the_protocol(void **state)
 {
-	static const uint32_t ops[] = {7, 8, 255, 256, 0x10000, 0x7fffffff, 0x80000000, UINT32_MAX};
+	static const uint32_t ops[] = {7,	8,	    255,	256,
+				       0x10000, 0x7fffffff, 0x80000000, UINT32_MAX};
 	struct box b = open_hostile("hostile", 0);
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(ops); i++) {
-		call(&b, "raw_leave", mayfly_u32(ops[i]), mayfly_u64(0), mayfly_u64(0), mayfly_u64(0));
+		call(&b, "raw_leave", mayfly_u32(ops[i]), mayfly_u64(0), mayfly_u64(0),
+		     mayfly_u64(0));
 		check_protocol(&b, "unknown request");
 	}
 	/* To say that it is ready is no answer to a call. */
-	call(&b, "raw_leave", mayfly_u32(FN_OP_READY), mayfly_u64(0), mayfly_u64(0), mayfly_u64(0));
+	call(&b, "raw_leave", mayfly_u32(FN_OP_READY), mayfly_u64(0), mayfly_u64(0),
+	     mayfly_u64(0));
 	check_protocol(&b, "unknown request 0");
 	box_close(&b);
 }
@@ -117,8 +122,9 @@ static void host_calls_by_wild_notes_break_the_protocol(void **state)
 	uint64_t note = must(&b, "note_address").as.u64;
 
 	(void)state;
-	assert_int_equal(must(&b, "raw_hostcall", mayfly_u64(note), mayfly_u64(FN_CALL_VA + 0xff8),
-			      mayfly_u64(0), mayfly_u64(0), mayfly_u64(4))
+	assert_int_equal(must(&b, "raw_hostcall", mayfly_u64(note),
+			      mayfly_u64(FN_CALL_VA + 0xff8), mayfly_u64(0), mayfly_u64(0),
+			      mayfly_u64(4))
 				 .as.u64,
 			 0);
 	for (size_t i = 0; i < COUNT_OF(wild); i++) {
@@ -129,8 +135,8 @@ static void host_calls_by_wild_notes_break_the_protocol(void **state)
 	for (int64_t off = -16; off <= 16; off += 4) {
 		if (!off)
 			continue;
-		call(&b, "raw_hostcall", mayfly_u64(note + (uint64_t)off), mayfly_u64(0), mayfly_u64(0),
-		     mayfly_u64(0), mayfly_u64(0));
+		call(&b, "raw_hostcall", mayfly_u64(note + (uint64_t)off), mayfly_u64(0),
+		     mayfly_u64(0), mayfly_u64(0), mayfly_u64(0));
 		check_protocol(&b, "which is no import");
 	}
 	box_close(&b);
@@ -151,8 +157,8 @@ static void wild_arguments_of_host_functions_break_the_protocol(void **state)
 		     mayfly_u64(0), mayfly_u64(3));
 		f = check_protocol(&b, "argument 1 of host function host_sink");
 		assert_contains(f.message, "string");
-		call(&b, "raw_hostcall", mayfly_u64(note), mayfly_u64(text), mayfly_u64(wild[i]),
-		     mayfly_u64(8), mayfly_u64(3));
+		call(&b, "raw_hostcall", mayfly_u64(note), mayfly_u64(text),
+		     mayfly_u64(wild[i]), mayfly_u64(8), mayfly_u64(3));
 		f = check_protocol(&b, "argument 2 of host function host_sink");
 		assert_contains(f.message, "8 bytes");
 		/* A good address, but a wild length. */
@@ -162,8 +168,8 @@ static void wild_arguments_of_host_functions_break_the_protocol(void **state)
 			check_protocol(&b, "argument 2");
 		}
 		/* Nothing of nothing is fine wherever it lies. */
-		must(&b, "raw_hostcall", mayfly_u64(note), mayfly_u64(text), mayfly_u64(wild[i]),
-		     mayfly_u64(0), mayfly_u64(3));
+		must(&b, "raw_hostcall", mayfly_u64(note), mayfly_u64(text),
+		     mayfly_u64(wild[i]), mayfly_u64(0), mayfly_u64(3));
 	}
 	assert_int_equal(sunk, COUNT_OF(wild));
 	box_close(&b);
@@ -175,8 +181,8 @@ static void wild_texts_to_print_break_the_protocol(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(wild); i++) {
-		call(&b, "raw_leave", mayfly_u32(FN_OP_PRINT), mayfly_u64(wild[i]), mayfly_u64(8),
-		     mayfly_u64(0));
+		call(&b, "raw_leave", mayfly_u32(FN_OP_PRINT), mayfly_u64(wild[i]),
+		     mayfly_u64(8), mayfly_u64(0));
 		check_protocol(&b, "printed");
 		if (wild[i] <= 0x1000)
 			continue;
@@ -187,22 +193,23 @@ static void wild_texts_to_print_break_the_protocol(void **state)
 	/* The gate's code and the state page may be read, hence printed. */
 	must(&b, "raw_leave", mayfly_u32(FN_OP_PRINT), mayfly_u64(FN_GATE_VA), mayfly_u64(4096),
 	     mayfly_u64(0));
-	must(&b, "raw_leave", mayfly_u32(FN_OP_PRINT), mayfly_u64(FN_FRESH_VA), mayfly_u64(4096),
-	     mayfly_u64(0));
+	must(&b, "raw_leave", mayfly_u32(FN_OP_PRINT), mayfly_u64(FN_FRESH_VA),
+	     mayfly_u64(4096), mayfly_u64(0));
 	box_close(&b);
 }
 
 static void too_many_random_bytes_break_the_protocol(void **state)
 {
-	static const uint64_t lengths[] = {FN_MAX_RANDOM + 1, 1 << 20, UINT64_MAX, (uint64_t)1 << 63};
+	static const uint64_t lengths[] = {FN_MAX_RANDOM + 1, 1 << 20, UINT64_MAX,
+					   (uint64_t)1 << 63};
 	struct box b = open_hostile("hostile", 0);
 
 	(void)state;
-	must(&b, "raw_leave", mayfly_u32(FN_OP_RANDOM), mayfly_u64(FN_MAX_RANDOM), mayfly_u64(0),
-	     mayfly_u64(0));
+	must(&b, "raw_leave", mayfly_u32(FN_OP_RANDOM), mayfly_u64(FN_MAX_RANDOM),
+	     mayfly_u64(0), mayfly_u64(0));
 	for (size_t i = 0; i < COUNT_OF(lengths); i++) {
-		call(&b, "raw_leave", mayfly_u32(FN_OP_RANDOM), mayfly_u64(lengths[i]), mayfly_u64(0),
-		     mayfly_u64(0));
+		call(&b, "raw_leave", mayfly_u32(FN_OP_RANDOM), mayfly_u64(lengths[i]),
+		     mayfly_u64(0), mayfly_u64(0));
 		check_protocol(&b, "random bytes");
 	}
 	box_close(&b);
@@ -215,8 +222,8 @@ static void aborts_with_wild_messages_are_aborts(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(wild); i++) {
-		call(&b, "raw_leave", mayfly_u32(FN_OP_ABORT), mayfly_u64(5), mayfly_u64(wild[i]),
-		     mayfly_u64(100));
+		call(&b, "raw_leave", mayfly_u32(FN_OP_ABORT), mayfly_u64(5),
+		     mayfly_u64(wild[i]), mayfly_u64(100));
 		f = assert_poisoned(&b, MAYFLY_E_ABORT, MAYFLY_FAULT_ABORT, 0, "heap_start");
 		assert_int_equal(f.abort_code, 5);
 		assert_string_equal(f.message, "");
@@ -243,7 +250,8 @@ static void wild_results_break_the_protocol(void **state)
 		call(&b, "bytes_at", mayfly_u64(wild[i]), mayfly_u64(1));
 		check_protocol(&b, "bytes_at gave 1 bytes");
 		assert_int_equal(
-			must(&b, "bytes_at", mayfly_u64(wild[i]), mayfly_u64(0)).as.bytes.len, 0);
+			must(&b, "bytes_at", mayfly_u64(wild[i]), mayfly_u64(0)).as.bytes.len,
+			0);
 		if (wild[i] <= 0x1000)
 			continue;
 		call(&b, "bytes_at", mayfly_u64(FN_CALL_VA), mayfly_u64(wild[i]));
@@ -298,7 +306,8 @@ static void check_after_port(struct box *b, const char *function, uint64_t count
 				  (unsigned long long)count, b->err.message);
 		if (b->result.as.u64 != 0x600d)
 			fail_test("after %s (%llu) and a restore: 0x%llx", function,
-				  (unsigned long long)count, (unsigned long long)b->result.as.u64);
+				  (unsigned long long)count,
+				  (unsigned long long)b->result.as.u64);
 		for (size_t at = 0; at < b->sb->inst.guest->map.private_len / 8; at++)
 			seen += p[at] == UINT64_C(0x5ec3e75ec3e75ec3);
 		assert_int_equal(seen, 0);
@@ -307,8 +316,8 @@ static void check_after_port(struct box *b, const char *function, uint64_t count
 
 static void port_instructions_of_each_kind_leave_nothing_behind(void **state)
 {
-	static const char *const functions[] = {"in8",	 "in16",     "in32",	 "ins8",
-						"ins32", "rep_ins8", "rep_ins32", "outs8",
+	static const char *const functions[] = {"in8",	     "in16",	  "in32",      "ins8",
+						"ins32",     "rep_ins8",  "rep_ins32", "outs8",
 						"rep_outs8", "rep_outs32"};
 	static const uint64_t counts[] = {0, 1, 2, 100, 1024};
 	struct box b = open_hostile("rogue", AGES);
@@ -333,8 +342,8 @@ static void jumps_into_the_gate_do_no_harm(void **state)
 			    (off & ~UINT64_C(0x1f)) == 0x800;
 
 		call(&b, "jump_to", mayfly_u64(FN_GATE_VA + off));
-		if (b.code != MAYFLY_OK && b.code != MAYFLY_E_FAULT && b.code != MAYFLY_E_PROTOCOL &&
-		    b.code != MAYFLY_E_TIMEOUT)
+		if (b.code != MAYFLY_OK && b.code != MAYFLY_E_FAULT &&
+		    b.code != MAYFLY_E_PROTOCOL && b.code != MAYFLY_E_TIMEOUT)
 			fail_test("offset 0x%llx gave %d: %s", (unsigned long long)off, b.code,
 				  b.err.message);
 		box_restore(&b);
@@ -347,9 +356,15 @@ static void jumps_into_the_gate_do_no_harm(void **state)
 static void syscall_with_any_flags_and_stack_does_no_harm(void **state)
 {
 	static const uint64_t flags[] = {0, 0x100, 0x400, 0x4000, 0x40000, 0x200000, 0x244fd5};
-	static const uint64_t stacks[] = {0, 0x1000, FN_SUPERVISOR_VA, FN_SUPERVISOR_VA + 0x800,
-					  FN_SUPERVISOR_VA + 0x3000, FN_GATE_VA + 0x800,
-					  FN_FRESH_VA + 0x800, 0x8000000000000000, UINT64_MAX,
+	static const uint64_t stacks[] = {0,
+					  0x1000,
+					  FN_SUPERVISOR_VA,
+					  FN_SUPERVISOR_VA + 0x800,
+					  FN_SUPERVISOR_VA + 0x3000,
+					  FN_GATE_VA + 0x800,
+					  FN_FRESH_VA + 0x800,
+					  0x8000000000000000,
+					  UINT64_MAX,
 					  FN_CALL_VA + 0x1000};
 	struct box b = open_hostile("rogue", AGES);
 
@@ -361,12 +376,13 @@ static void syscall_with_any_flags_and_stack_does_no_harm(void **state)
 		assert_int_equal(must(&b, "alive").as.u64, 0x600d);
 	}
 	for (size_t i = 0; i < COUNT_OF(stacks) * 2; i++) {
-		const char *function = i % 2 ? "syscall_with_stack_at" : "stepped_syscall_with_stack_at";
+		const char *function =
+			i % 2 ? "syscall_with_stack_at" : "stepped_syscall_with_stack_at";
 
 		call(&b, function, mayfly_u64(stacks[i / 2]));
 		if (b.code != MAYFLY_E_PROTOCOL && b.code != MAYFLY_E_FAULT)
-			fail_test("%s 0x%llx gave %d: %s", function, (unsigned long long)stacks[i / 2],
-				  b.code, b.err.message);
+			fail_test("%s 0x%llx gave %d: %s", function,
+				  (unsigned long long)stacks[i / 2], b.code, b.err.message);
 		box_restore(&b);
 		assert_int_equal(must(&b, "alive").as.u64, 0x600d);
 	}
@@ -385,20 +401,25 @@ static void make_block(struct fn_call *block, uint64_t *random, uint64_t note)
 	uint64_t kind = random_next(random) % 4;
 
 	for (size_t i = 0; i < sizeof(*block) / 8; i++)
-		words[i] = kind == 0 ? random_next(random) : kind == 1 ? wild[i % COUNT_OF(wild)] : 0;
+		words[i] = kind == 0   ? random_next(random)
+			   : kind == 1 ? wild[i % COUNT_OF(wild)]
+				       : 0;
 	if (kind == 0)
 		return;
 	block->op = (uint32_t)(random_next(random) % 8);
 	block->reply = (uint32_t)(random_next(random) % 4);
 	for (size_t i = 0; i < 4; i++)
-		block->arg[i] = random_next(random) % 2 ? wild[random_next(random) % COUNT_OF(wild)]
-							: random_next(random) % 5000;
+		block->arg[i] = random_next(random) % 2
+					? wild[random_next(random) % COUNT_OF(wild)]
+					: random_next(random) % 5000;
 	for (size_t i = 0; i < 6; i++)
-		block->slots[i] = random_next(random) % 2 ? wild[random_next(random) % COUNT_OF(wild)]
-				  : random_next(random) % 2 ? FN_CALL_VA + random_next(random) % 4200
-							    : random_next(random) % 5000;
+		block->slots[i] =
+			random_next(random) % 2	  ? wild[random_next(random) % COUNT_OF(wild)]
+			: random_next(random) % 2 ? FN_CALL_VA + random_next(random) % 4200
+						  : random_next(random) % 5000;
 	block->nslots = random_next(random);
-	block->nstack = random_next(random) % 2 ? random_next(random) : random_next(random) % 300;
+	block->nstack =
+		random_next(random) % 2 ? random_next(random) : random_next(random) % 300;
 	if (block->op == FN_OP_HOSTCALL && random_next(random) % 4)
 		block->arg[0] = note;
 }
@@ -470,8 +491,8 @@ static void lies_about_the_end_of_nested_calls_do_no_harm(void **state)
 	assert_int_equal(must(&b, "again", mayfly_u64(5)).as.u64, 5);
 	for (uint64_t op = 0; op < 8; op++) {
 		call(&b, "claim_result", mayfly_u64(op));
-		assert_true(b.code == 0 || b.code == MAYFLY_E_PROTOCOL || b.code == MAYFLY_E_ABORT ||
-			    b.code == MAYFLY_E_FAULT);
+		assert_true(b.code == 0 || b.code == MAYFLY_E_PROTOCOL ||
+			    b.code == MAYFLY_E_ABORT || b.code == MAYFLY_E_FAULT);
 		call(&b, "again", mayfly_u64(3));
 		box_restore(&b);
 		assert_int_equal(must(&b, "again", mayfly_u64(5)).as.u64, 5);
@@ -503,7 +524,8 @@ static void a_guest_that_writes_over_all_it_can_harms_nobody(void **state)
 				assert_code(b.code, MAYFLY_E_FAULT, &b.err);
 			else
 				assert_true(b.code == 0 || b.code == MAYFLY_E_FAULT ||
-					    b.code == MAYFLY_E_PROTOCOL || b.code == MAYFLY_E_ABORT);
+					    b.code == MAYFLY_E_PROTOCOL ||
+					    b.code == MAYFLY_E_ABORT);
 			if (seed == 2 && b.code == 0)
 				continue; /* on top of each other */
 			assert_int_equal(must(&bystander, "alive").as.u64, 0x600d);

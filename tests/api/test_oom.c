@@ -38,9 +38,9 @@ static void *count(void *p)
 	return p;
 }
 
-#define WRAP(result, name, parameters)                                         \
-	result __real_##name parameters;                                                           \
-	result __wrap_##name parameters;                                                           \
+#define WRAP(result, name, parameters)                                                         \
+	result __real_##name parameters;                                                       \
+	result __wrap_##name parameters;                                                       \
 	result __wrap_##name parameters
 
 WRAP(void *, malloc, (size_t size))
@@ -194,9 +194,11 @@ static void sweep(struct work *w, const struct operation *o)
 		if (r < 0 && o->mend)
 			o->mend(w);
 		if (live != blocks || descriptors_open() != files || mappings() != maps)
-			fail_test("allocation %zu (%d): %ld blocks instead of %ld, %d descriptors "
+			fail_test("allocation %zu (%d): %ld blocks instead of %ld, %d "
+				  "descriptors "
 				  "instead of %d, %d mappings instead of %d",
-				  n, r, live, blocks, descriptors_open(), files, mappings(), maps);
+				  n, r, live, blocks, descriptors_open(), files, mappings(),
+				  maps);
 	}
 	assert_true(n < 1000);
 	/* False too where the link options are missing. */

@@ -112,7 +112,8 @@ static void option_structures_of_later_versions_must_end_in_zeros(void **state)
 
 			o[at] = 1;
 			assert_code(inputs[i].try(snap, o, &err), MAYFLY_E_INVALID, &err);
-			snprintf(want, sizeof(want), "%s has a field at offset %zu", inputs[i].name, at);
+			snprintf(want, sizeof(want), "%s has a field at offset %zu",
+				 inputs[i].name, at);
 			assert_contains(err.message, want);
 			o[at] = 0;
 		}
@@ -225,7 +226,8 @@ static void results_are_cut_or_padded_to_the_size_that_is_asked_for(void **state
 		}
 		for (size_t j = 0; j < COUNT_OF(bad); j++) {
 			memcpy(full, &bad[j], sizeof(size_t));
-			assert_code(outputs[i].fill(&b, pool, full, &b.err), MAYFLY_E_INVALID, &b.err);
+			assert_code(outputs[i].fill(&b, pool, full, &b.err), MAYFLY_E_INVALID,
+				    &b.err);
 		}
 		free(full);
 	}
@@ -235,8 +237,8 @@ static void results_are_cut_or_padded_to_the_size_that_is_asked_for(void **state
 
 /* --- null pointers --------------------------------------------------------------------------- */
 
-static int never_called(void *context, mayfly_sandbox *sb, const mayfly_value *args, size_t nargs,
-			mayfly_value *result, mayfly_error *err)
+static int never_called(void *context, mayfly_sandbox *sb, const mayfly_value *args,
+			size_t nargs, mayfly_value *result, mayfly_error *err)
 {
 	(void)context;
 	(void)sb;
@@ -247,12 +249,12 @@ static int never_called(void *context, mayfly_sandbox *sb, const mayfly_value *a
 	return MAYFLY_E_HOST_FUNCTION;
 }
 
-#define REFUSED(expression)                                                                        \
-	do {                                                                                       \
-		memset(&err, 0, sizeof(err));                                                      \
-		assert_code((expression), MAYFLY_E_INVALID, &err);                                 \
-		assert_contains(err.message, "null pointer");                                      \
-		assert_int_equal(err.code, MAYFLY_E_INVALID);                                      \
+#define REFUSED(expression)                                                                    \
+	do {                                                                                   \
+		memset(&err, 0, sizeof(err));                                                  \
+		assert_code((expression), MAYFLY_E_INVALID, &err);                             \
+		assert_contains(err.message, "null pointer");                                  \
+		assert_int_equal(err.code, MAYFLY_E_INVALID);                                  \
 	} while (0)
 
 static void null_pointers_are_refused_when_loading(void **state)
@@ -374,11 +376,14 @@ static void errors_need_not_be_wanted(void **state)
 
 	(void)state;
 	assert_code(mayfly_load_file("/nonexistent", NULL, &snap, NULL), MAYFLY_E_IO, NULL);
-	assert_code(mayfly_load_memory("junk", 4, NULL, NULL, &snap, NULL), MAYFLY_E_FORMAT, NULL);
-	assert_code(mayfly_snapshot_function(b.snap, "nope", &fn, NULL), MAYFLY_E_NO_FUNCTION, NULL);
+	assert_code(mayfly_load_memory("junk", 4, NULL, NULL, &snap, NULL), MAYFLY_E_FORMAT,
+		    NULL);
+	assert_code(mayfly_snapshot_function(b.snap, "nope", &fn, NULL), MAYFLY_E_NO_FUNCTION,
+		    NULL);
 	assert_ok(mayfly_snapshot_function(b.snap, "divide_by_zero", &fn, NULL), NULL);
 	assert_code(mayfly_sandbox_call(b.sb, fn, NULL, 0, NULL, NULL), MAYFLY_E_FAULT, NULL);
-	assert_code(mayfly_sandbox_call(b.sb, fn, NULL, 0, NULL, NULL), MAYFLY_E_POISONED, NULL);
+	assert_code(mayfly_sandbox_call(b.sb, fn, NULL, 0, NULL, NULL), MAYFLY_E_POISONED,
+		    NULL);
 	assert_ok(mayfly_sandbox_restore(b.sb, NULL, NULL), NULL);
 	assert_ok(mayfly_snapshot_function(b.snap, "abort_plain", &fn, NULL), NULL);
 	assert_code(mayfly_sandbox_call(b.sb, fn, NULL, 0, NULL, NULL), MAYFLY_E_ABORT, NULL);
@@ -491,7 +496,8 @@ static void the_smallest_and_a_large_guest_work(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(sizes); i++) {
-		struct box b = box_of(load("dirty", sizes[i][0], sizes[i][1], sizes[i][2]), NULL);
+		struct box b =
+			box_of(load("dirty", sizes[i][0], sizes[i][1], sizes[i][2]), NULL);
 
 		assert_int_equal(must(&b, "add", mayfly_i64(40), mayfly_i64(2)).as.i64, 42);
 		assert_int_equal(must(&b, "dirty", mayfly_u32(5)).as.u32, 5);
@@ -510,16 +516,19 @@ static void files_that_are_no_guests_are_refused_by_name(void **state)
 
 	(void)state;
 	need_kvm();
-	assert_code(mayfly_load_file("/nonexistent/guest", NULL, &snap, &err), MAYFLY_E_IO, &err);
+	assert_code(mayfly_load_file("/nonexistent/guest", NULL, &snap, &err), MAYFLY_E_IO,
+		    &err);
 	assert_contains(err.message, "/nonexistent/guest");
 	assert_int_equal(err.sys_errno, 2);
 	assert_code(mayfly_load_file("/tmp", NULL, &snap, &err), MAYFLY_E_FORMAT, &err);
 	assert_contains(err.message, "/tmp");
 	assert_code(mayfly_load_file("/dev/null", NULL, &snap, &err), MAYFLY_E_FORMAT, &err);
 	assert_int_equal(mkfifo(temporary_path("fifo"), 0600), 0);
-	assert_code(mayfly_load_file(temporary_path("fifo"), NULL, &snap, &err), MAYFLY_E_FORMAT, &err);
+	assert_code(mayfly_load_file(temporary_path("fifo"), NULL, &snap, &err),
+		    MAYFLY_E_FORMAT, &err);
 	write_whole_file(temporary_path("empty"), "", 0);
-	assert_code(mayfly_load_file(temporary_path("empty"), NULL, &snap, &err), MAYFLY_E_FORMAT, &err);
+	assert_code(mayfly_load_file(temporary_path("empty"), NULL, &snap, &err),
+		    MAYFLY_E_FORMAT, &err);
 	temporary_remove();
 }
 
@@ -540,7 +549,8 @@ static void a_guest_is_loaded_from_memory_as_from_a_file(void **state)
 	b = box_of(snap, NULL);
 	assert_int_equal(must(&b, "add", mayfly_i64(40), mayfly_i64(2)).as.i64, 42);
 	box_close(&b);
-	assert_code(mayfly_load_memory("junk", 4, "my guest", NULL, &snap, &err), MAYFLY_E_FORMAT, &err);
+	assert_code(mayfly_load_memory("junk", 4, "my guest", NULL, &snap, &err),
+		    MAYFLY_E_FORMAT, &err);
 	assert_contains(err.message, "my guest");
 }
 
@@ -554,7 +564,8 @@ static void codes_and_types_have_names_and_others_too(void **state)
 	for (int code = MAYFLY_OK; code >= MAYFLY_E_HOST_FUNCTION; code--) {
 		assert_string_not_equal(mayfly_code_name(code), "unknown error");
 		for (int other = code - 1; other >= MAYFLY_E_HOST_FUNCTION; other--)
-			assert_string_not_equal(mayfly_code_name(code), mayfly_code_name(other));
+			assert_string_not_equal(mayfly_code_name(code),
+						mayfly_code_name(other));
 	}
 	for (size_t i = 0; i < COUNT_OF(codes); i++)
 		assert_string_equal(mayfly_code_name(codes[i]), "unknown error");

@@ -45,7 +45,8 @@ static uint64_t count(mayfly_snapshot *snap, mayfly_sandbox *sb)
 	return must(&b, "count").as.u64;
 }
 
-static void check_stats(mayfly_pool *pool, uint32_t ready, uint32_t lent, uint64_t made, uint64_t hits)
+static void check_stats(mayfly_pool *pool, uint32_t ready, uint32_t lent, uint64_t made,
+			uint64_t hits)
 {
 	mayfly_pool_stats s = stats_of(pool);
 
@@ -136,7 +137,8 @@ static void the_limit_holds_and_says_so(void **state)
 	before = now_ns();
 	assert_code(mayfly_pool_acquire(pool, 20 * MS, &more, &err), MAYFLY_E_LIMIT, &err);
 	assert_true(now_ns() - before >= 20 * MS);
-	assert_ok(mayfly_pool_fill(pool, 3, &err), &err); /* as far as the limit allows: not at all */
+	assert_ok(mayfly_pool_fill(pool, 3, &err),
+		  &err); /* as far as the limit allows: not at all */
 	check_stats(pool, 0, 3, 3, 0);
 	mayfly_pool_release(pool, sb[1]);
 	more = acquire(pool);
@@ -262,8 +264,8 @@ static void a_pool_may_be_freed_while_it_fills(void **state)
 	mayfly_snapshot_unref(snap);
 }
 
-static int add_context(void *context, mayfly_sandbox *sb, const mayfly_value *args, size_t nargs,
-		       mayfly_value *result, mayfly_error *err)
+static int add_context(void *context, mayfly_sandbox *sb, const mayfly_value *args,
+		       size_t nargs, mayfly_value *result, mayfly_error *err)
 {
 	(void)sb;
 	(void)nargs;
@@ -296,7 +298,8 @@ static void options_apply_to_every_sandbox_of_the_pool(void **state)
 		struct box b = {.snap = snap};
 
 		b.sb = sb[i] = acquire(pool);
-		assert_int_equal(must(&b, "add_by_host", mayfly_i64(1), mayfly_i64(2)).as.i64, 1003);
+		assert_int_equal(must(&b, "add_by_host", mayfly_i64(1), mayfly_i64(2)).as.i64,
+				 1003);
 	}
 	for (int i = 0; i < 3; i++)
 		mayfly_pool_release(pool, sb[i]);
@@ -392,7 +395,8 @@ static void a_hundred_threads_share_a_pool_of_ten(void **state)
 	for (size_t i = 0; i < COUNT_OF(workers); i++) {
 		workers[i] = (struct borrower){
 			.pool = pool, .snap = snap, .rounds = rounds, .faults = i % 3 == 0};
-		assert_int_equal(pthread_create(&workers[i].thread, NULL, borrow, &workers[i]), 0);
+		assert_int_equal(pthread_create(&workers[i].thread, NULL, borrow, &workers[i]),
+				 0);
 	}
 	for (size_t i = 0; i < COUNT_OF(workers); i++) {
 		pthread_join(workers[i].thread, NULL);

@@ -77,7 +77,8 @@ static void make_another(struct box *b)
 			_exit(3);
 		}
 		for (uint64_t j = 1; j < 4; j++)
-			if (mayfly_sandbox_call(sb, count, NULL, 0, &v, NULL) < 0 || v.as.u64 != j)
+			if (mayfly_sandbox_call(sb, count, NULL, 0, &v, NULL) < 0 ||
+			    v.as.u64 != j)
 				_exit(4);
 		if (mayfly_sandbox_restore(sb, NULL, NULL) < 0)
 			_exit(5);

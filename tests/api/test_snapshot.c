@@ -167,7 +167,8 @@ static void a_chain_of_snapshots_can_be_gone_through_in_any_order(void **state)
 			uint32_t to = (uint32_t)(random_next(&random) % COUNT_OF(chain));
 
 			if (i % 3 == 0)
-				must(&c, "dirty", mayfly_u32((uint32_t)(random_next(&random) % 90)));
+				must(&c, "dirty",
+				     mayfly_u32((uint32_t)(random_next(&random) % 90)));
 			restore_to(&c, chain[to]);
 			/* Page p was written once by each link with more than p / 6. */
 			for (uint32_t p = 0; p < 70; p += 11)
@@ -421,13 +422,17 @@ static void *fork_and_check(void *arg)
 
 		if (mayfly_sandbox_new(snap, NULL, &sb, NULL) < 0)
 			return (void *)-1;
-		wrong += mayfly_sandbox_call(sb, count, NULL, 0, &v, NULL) != 0 || v.as.u64 != 2;
+		wrong +=
+			mayfly_sandbox_call(sb, count, NULL, 0, &v, NULL) != 0 || v.as.u64 != 2;
 		wrong += mayfly_sandbox_snapshot(sb, &mine, NULL) != 0;
-		wrong += mayfly_sandbox_call(sb, count, NULL, 0, &v, NULL) != 0 || v.as.u64 != 3;
+		wrong +=
+			mayfly_sandbox_call(sb, count, NULL, 0, &v, NULL) != 0 || v.as.u64 != 3;
 		wrong += mayfly_sandbox_restore(sb, snap, NULL) != 0;
-		wrong += mayfly_sandbox_call(sb, count, NULL, 0, &v, NULL) != 0 || v.as.u64 != 2;
+		wrong +=
+			mayfly_sandbox_call(sb, count, NULL, 0, &v, NULL) != 0 || v.as.u64 != 2;
 		wrong += mayfly_sandbox_restore(sb, mine, NULL) != 0;
-		wrong += mayfly_sandbox_call(sb, count, NULL, 0, &v, NULL) != 0 || v.as.u64 != 3;
+		wrong +=
+			mayfly_sandbox_call(sb, count, NULL, 0, &v, NULL) != 0 || v.as.u64 != 3;
 		mayfly_snapshot_unref(mine);
 		mayfly_sandbox_free(sb);
 	}

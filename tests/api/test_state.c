@@ -14,9 +14,9 @@
 #include "guest/state.h"
 
 #define SECRET UINT64_C(0x5ec2e75ec2e71337)
-#define EVERYTHING                                                                                 \
-	(STATE_GENERAL | STATE_FRAME_POINTER | STATE_X87 | STATE_MXCSR | STATE_VECTOR | STATE_FLAGS | STATE_SELECTORS |  \
-	 STATE_PKRU)
+#define EVERYTHING                                                                             \
+	(STATE_GENERAL | STATE_FRAME_POINTER | STATE_X87 | STATE_MXCSR | STATE_VECTOR |        \
+	 STATE_FLAGS | STATE_SELECTORS | STATE_PKRU)
 
 /* --- how calls end --------------------------------------------------------------------------- */
 
@@ -41,7 +41,8 @@ static void end_by_interrupt(struct box *b, uint64_t what)
 
 static void end_by_timeout(struct box *b, uint64_t what)
 {
-	assert_ok(mayfly_sandbox_set_limits(b->sb, in_lab() ? 100 * MS : 10 * MS, 0, &b->err), &b->err);
+	assert_ok(mayfly_sandbox_set_limits(b->sb, in_lab() ? 100 * MS : 10 * MS, 0, &b->err),
+		  &b->err);
 	assert_code(call(b, "plant_then_spin", mayfly_u64(SECRET), mayfly_u64(what)),
 		    MAYFLY_E_TIMEOUT, &b->err);
 	assert_ok(mayfly_sandbox_set_limits(b->sb, 0, 0, &b->err), &b->err);
@@ -61,8 +62,8 @@ static void end_by_leaving(struct box *b, uint64_t what)
 
 static void end_by_undefined_instruction(struct box *b, uint64_t what)
 {
-	assert_code(call(b, "plant_then_fault", mayfly_u64(SECRET), mayfly_u64(what)), MAYFLY_E_FAULT,
-		    &b->err);
+	assert_code(call(b, "plant_then_fault", mayfly_u64(SECRET), mayfly_u64(what)),
+		    MAYFLY_E_FAULT, &b->err);
 }
 
 static void end_by_page_fault(struct box *b, uint64_t what)
@@ -97,7 +98,8 @@ static bool have_fsgsbase(void)
 static struct state_registers look(struct box *b)
 {
 	struct state_registers r;
-	mayfly_value v = must(b, "look_registers", mayfly_u64(have_fsgsbase() ? STATE_BASES : 0));
+	mayfly_value v =
+		must(b, "look_registers", mayfly_u64(have_fsgsbase() ? STATE_BASES : 0));
 
 	assert_int_equal(v.as.bytes.len, sizeof(r));
 	memcpy(&r, v.as.bytes.data, sizeof(r));
@@ -111,7 +113,8 @@ static const char *find_secret(const struct state_registers *r)
 	const uint64_t secret = SECRET;
 
 	for (size_t i = 0; i + 4 <= sizeof(*r); i++)
-		if (!memcmp(bytes + i, &secret, 4) || !memcmp(bytes + i, (const char *)&secret + 4, 4)) {
+		if (!memcmp(bytes + i, &secret, 4) ||
+		    !memcmp(bytes + i, (const char *)&secret + 4, 4)) {
 			print_error("a piece of the secret at offset %zu\n", i);
 			return "found";
 		}
@@ -125,7 +128,8 @@ static void compare_registers(const char *ending, const struct state_registers *
 
 	for (size_t i = 0; i < sizeof(*fresh); i++)
 		if (a[i] != b[i])
-			fail_test("after %s: registers differ at offset %zu: %02x instead of %02x",
+			fail_test("after %s: registers differ at offset %zu: %02x instead of "
+				  "%02x",
 				  ending, i, b[i], a[i]);
 }
 
@@ -162,7 +166,8 @@ static void all_registers_are_as_in_a_new_sandbox(void **state)
 		for (int round = 0; round < 3; round++) {
 			struct state_registers now;
 
-			endings[i].end(&b, round == 2 ? what & ~(uint64_t)STATE_SELECTORS : what);
+			endings[i].end(&b,
+				       round == 2 ? what & ~(uint64_t)STATE_SELECTORS : what);
 			box_restore(&b);
 			now = look(&b);
 			assert_null(find_secret(&now));
@@ -346,8 +351,8 @@ static void planted_memory_is_seen_without_a_restore(void **state)
 
 	(void)state;
 	plant_memory(&b);
-	assert_int_equal(find_in_memory(&b) & (STATE_DATA | STATE_BSS | STATE_HEAP | STATE_STACK |
-					       STATE_CALL_BLOCK | STATE_TLS),
+	assert_int_equal(find_in_memory(&b) & (STATE_DATA | STATE_BSS | STATE_HEAP |
+					       STATE_STACK | STATE_CALL_BLOCK | STATE_TLS),
 			 STATE_DATA | STATE_BSS | STATE_HEAP | STATE_STACK | STATE_CALL_BLOCK |
 				 STATE_TLS);
 	/* The call area too, which the next call's argument does not reach. */
@@ -413,12 +418,13 @@ static void all_memory_equals_a_new_sandboxs(void **state)
 		if (at == l->kernel_stack_top)
 			continue;
 		if (at != l->call_gpa) {
-			const struct gmem_region *r = gmem_region_at(map, gva(FN_SUPERVISOR_VA + 0x2000));
+			const struct gmem_region *r =
+				gmem_region_at(map, gva(FN_SUPERVISOR_VA + 0x2000));
 
 			if (r && at - r->gpa < r->len)
 				continue;
-			if (memcmp(b.sb->inst.gm.private_mem + at, fresh.sb->inst.gm.private_mem + at,
-				   4096))
+			if (memcmp(b.sb->inst.gm.private_mem + at,
+				   fresh.sb->inst.gm.private_mem + at, 4096))
 				fail_test("the page at guest-physical 0x%llx differs",
 					  (unsigned long long)at);
 			continue;
@@ -500,7 +506,8 @@ static void generation_and_seed_differ_after_each_spawn_and_restore(void **state
 			memcpy(seeds[n], v.as.bytes.data, 32);
 			seen[n] = must(from[j], "generation").as.u64;
 			assert_true(must(from[j], "generation").as.u64 == seen[n]);
-			assert_ok(mayfly_sandbox_get_stats(from[j]->sb, &stats, &b.err), &b.err);
+			assert_ok(mayfly_sandbox_get_stats(from[j]->sb, &stats, &b.err),
+				  &b.err);
 			assert_true(stats.generation == seen[n]);
 			assert_true(seen[n] != 0);
 			for (size_t k = 0; k < n; k++) {
@@ -572,7 +579,8 @@ int main(void)
 		cmocka_unit_test(registers_are_reset_when_another_snapshot_is_restored),
 		cmocka_unit_test(debug_registers_and_system_registers_are_reset_after_a_fault),
 		cmocka_unit_test(control_words_outlive_calls_and_go_into_snapshots),
-		cmocka_unit_test(segment_bases_set_by_the_guest_go_into_snapshots_and_come_back),
+		cmocka_unit_test(
+			segment_bases_set_by_the_guest_go_into_snapshots_and_come_back),
 		cmocka_unit_test(planted_memory_is_seen_without_a_restore),
 		cmocka_unit_test(memory_is_as_in_the_snapshot_that_was_copied),
 		cmocka_unit_test(memory_is_as_in_the_snapshot_that_was_mapped),

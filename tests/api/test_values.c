@@ -8,14 +8,14 @@
 #include <string.h>
 
 static const uint32_t f32_patterns[] = {
-	0x00000000, /* 0 */
-	0x80000000, /* -0 */
-	0x00000001, /* the smallest denormal number */
-	0x807fffff, /* the largest one, negative */
-	0x00800000, /* FLT_MIN */
-	0x7f7fffff, /* FLT_MAX */
-	0x7f800000, /* infinity */
-	0xff800000, 0x7fc00000, /* quiet NaNs */
+	0x00000000,			    /* 0 */
+	0x80000000,			    /* -0 */
+	0x00000001,			    /* the smallest denormal number */
+	0x807fffff,			    /* the largest one, negative */
+	0x00800000,			    /* FLT_MIN */
+	0x7f7fffff,			    /* FLT_MAX */
+	0x7f800000,			    /* infinity */
+	0xff800000, 0x7fc00000,		    /* quiet NaNs */
 	0xffc12345, 0x7fffffff, 0x7f800001, /* signalling NaNs */
 	0xffbfffff, 0x3f800000, 0xc2f6e979,
 };
@@ -70,7 +70,9 @@ static void functions_are_listed_with_their_signatures(void **state)
 	(void)state;
 	while ((fn = mayfly_snapshot_function_at(snap, n))) {
 		n++;
-		assert_ok(mayfly_snapshot_function(snap, mayfly_function_name(fn), &found, &err), &err);
+		assert_ok(
+			mayfly_snapshot_function(snap, mayfly_function_name(fn), &found, &err),
+			&err);
 		assert_ptr_equal(fn, found);
 	}
 	assert_ok(mayfly_snapshot_get_info(snap, &info, &err), &err);
@@ -127,12 +129,12 @@ static void wrong_number_of_arguments_is_an_error_that_says_both(void **state)
 
 static void each_wrong_type_is_an_error_that_names_the_argument(void **state)
 {
-	static const char *const names[] = {"bool", "i32", "u32", "i64",    "u64",
+	static const char *const names[] = {"bool", "i32", "u32",    "i64",  "u64",
 					    "f32",  "f64", "string", "bytes"};
 	struct box b = box_open("types", NULL);
-	mayfly_value values[] = {mayfly_bool(1),  mayfly_i32(1), mayfly_u32(1),
-				 mayfly_i64(1),	  mayfly_u64(1), mayfly_f32(1),
-				 mayfly_f64(1),	  mayfly_string("x"), mayfly_bytes_of("x", 1)};
+	mayfly_value values[] = {mayfly_bool(1), mayfly_i32(1),	     mayfly_u32(1),
+				 mayfly_i64(1),	 mayfly_u64(1),	     mayfly_f32(1),
+				 mayfly_f64(1),	 mayfly_string("x"), mayfly_bytes_of("x", 1)};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(names); i++) {
@@ -215,7 +217,8 @@ static void a_function_of_another_guest_is_refused(void **state)
 
 	(void)state;
 	assert_ok(mayfly_snapshot_function(a.snap, "add", &fn, &a.err), &a.err);
-	assert_code(mayfly_sandbox_call(b.sb, fn, args, 2, NULL, &b.err), MAYFLY_E_INVALID, &b.err);
+	assert_code(mayfly_sandbox_call(b.sb, fn, args, 2, NULL, &b.err), MAYFLY_E_INVALID,
+		    &b.err);
 	assert_contains(b.err.message, "another guest");
 	assert_int_equal(must(&b, "add", args[0], args[1]).as.i64, 3);
 	box_close(&a);
@@ -224,7 +227,8 @@ static void a_function_of_another_guest_is_refused(void **state)
 
 static void two_guests_in_one_process_do_not_mix(void **state)
 {
-	struct box a = box_open("state", NULL), b = box_open("state", NULL), c = box_open("dirty", NULL);
+	struct box a = box_open("state", NULL), b = box_open("state", NULL),
+		   c = box_open("dirty", NULL);
 
 	(void)state;
 	for (uint64_t i = 1; i <= 50; i++) {
@@ -254,9 +258,9 @@ static void bools_come_back_as_they_are(void **state)
 
 static void extreme_integers_come_back_as_they_are(void **state)
 {
-	static const uint64_t values[] = {0,	      1,	  UINT64_MAX,	 INT64_MAX,
-					  1ULL << 63, UINT32_MAX, 1ULL << 31,	 INT32_MAX,
-					  1ULL << 32, 0x0123456789abcdef};
+	static const uint64_t values[] = {
+		0,	    1,		UINT64_MAX, INT64_MAX,	1ULL << 63,
+		UINT32_MAX, 1ULL << 31, INT32_MAX,  1ULL << 32, 0x0123456789abcdef};
 	struct box b = box_open("types", NULL);
 
 	(void)state;
@@ -265,7 +269,8 @@ static void extreme_integers_come_back_as_they_are(void **state)
 
 		assert_true(must(&b, "echo_u64", mayfly_u64(v)).as.u64 == v);
 		assert_true(must(&b, "echo_i64", mayfly_i64((int64_t)v)).as.i64 == (int64_t)v);
-		assert_true(must(&b, "echo_u32", mayfly_u32((uint32_t)v)).as.u32 == (uint32_t)v);
+		assert_true(must(&b, "echo_u32", mayfly_u32((uint32_t)v)).as.u32 ==
+			    (uint32_t)v);
 		assert_true(must(&b, "echo_i32", mayfly_i32((int32_t)v)).as.i32 == (int32_t)v);
 		assert_int_equal(b.result.type, MAYFLY_I32);
 	}
@@ -315,7 +320,9 @@ static void rubbish_above_a_small_result_is_ignored(void **state)
 
 static void strings_come_back_as_they_are(void **state)
 {
-	static const char *const values[] = {"", "x", "\xff\x80\x01", "Gr\xc3\xbc\xc3\x9f" "e",
+	static const char *const values[] = {"", "x", "\xff\x80\x01",
+					     "Gr\xc3\xbc\xc3\x9f"
+					     "e",
 					     "%s%n\\\"\n"};
 	struct box b = box_open("types", NULL);
 
@@ -329,9 +336,11 @@ static void strings_come_back_as_they_are(void **state)
 		assert_int_equal(must(&b, "length", mayfly_string(values[i])).as.u64,
 				 strlen(values[i]));
 	}
-	assert_string_equal(must(&b, "join", mayfly_string("ab"), mayfly_string("cde")).as.string.data,
-			    "abcde");
-	assert_string_equal(must(&b, "join", mayfly_string(""), mayfly_string("")).as.string.data, "");
+	assert_string_equal(
+		must(&b, "join", mayfly_string("ab"), mayfly_string("cde")).as.string.data,
+		"abcde");
+	assert_string_equal(
+		must(&b, "join", mayfly_string(""), mayfly_string("")).as.string.data, "");
 	box_close(&b);
 }
 
@@ -394,17 +403,18 @@ static void a_result_is_not_touched_by_failure(void **state)
 static void twelve_mixed_arguments_arrive_in_order(void **state)
 {
 	struct box b = box_open("types", NULL);
-	mayfly_value v = must(&b, "mix12", mayfly_bool(true), f32_of(0x7f800001), mayfly_i32(INT32_MIN),
-			      mayfly_string("four"), f64_of(0xfff8dead0000beef),
-			      mayfly_u32(UINT32_MAX), mayfly_bytes_of("\0\xff", 2),
-			      mayfly_i64(INT64_MIN), f32_of(0x80000000), mayfly_u64(UINT64_MAX),
-			      mayfly_string(""), f64_of(0x8000000000000000));
+	mayfly_value v =
+		must(&b, "mix12", mayfly_bool(true), f32_of(0x7f800001), mayfly_i32(INT32_MIN),
+		     mayfly_string("four"), f64_of(0xfff8dead0000beef), mayfly_u32(UINT32_MAX),
+		     mayfly_bytes_of("\0\xff", 2), mayfly_i64(INT64_MIN), f32_of(0x80000000),
+		     mayfly_u64(UINT64_MAX), mayfly_string(""), f64_of(0x8000000000000000));
 
 	(void)state;
-	assert_string_equal(v.as.string.data,
-			    "1 f7f800001 -2147483648 'four' dfff8dead0000beef 4294967295 b2:00ff "
-			    "-9223372036854775808 f80000000 18446744073709551615 '' "
-			    "d8000000000000000 ");
+	assert_string_equal(
+		v.as.string.data,
+		"1 f7f800001 -2147483648 'four' dfff8dead0000beef 4294967295 b2:00ff "
+		"-9223372036854775808 f80000000 18446744073709551615 '' "
+		"d8000000000000000 ");
 	box_close(&b);
 }
 
@@ -428,16 +438,18 @@ static void sixteen_mixed_arguments_arrive_in_order(void **state)
 static void sixteen_integers_arrive_in_order(void **state)
 {
 	struct box b = box_open("types", NULL);
-	mayfly_value v = must(&b, "integers16", mayfly_i64(INT64_MIN), mayfly_i32(-2), mayfly_u32(3),
-			      mayfly_bool(true), mayfly_u64(5), mayfly_i64(-6), mayfly_i32(-7),
-			      mayfly_u32(UINT32_MAX), mayfly_bool(false), mayfly_u64(UINT64_MAX),
-			      mayfly_i64(-11), mayfly_i32(INT32_MIN), mayfly_u32(13),
-			      mayfly_bool(true), mayfly_u64(15), mayfly_i64(INT64_MAX));
+	mayfly_value v =
+		must(&b, "integers16", mayfly_i64(INT64_MIN), mayfly_i32(-2), mayfly_u32(3),
+		     mayfly_bool(true), mayfly_u64(5), mayfly_i64(-6), mayfly_i32(-7),
+		     mayfly_u32(UINT32_MAX), mayfly_bool(false), mayfly_u64(UINT64_MAX),
+		     mayfly_i64(-11), mayfly_i32(INT32_MIN), mayfly_u32(13), mayfly_bool(true),
+		     mayfly_u64(15), mayfly_i64(INT64_MAX));
 
 	(void)state;
-	assert_string_equal(v.as.string.data,
-			    "-9223372036854775808 -2 3 1 5 -6 -7 4294967295 0 18446744073709551615 -11 "
-			    "-2147483648 13 1 15 9223372036854775807 ");
+	assert_string_equal(
+		v.as.string.data,
+		"-9223372036854775808 -2 3 1 5 -6 -7 4294967295 0 18446744073709551615 -11 "
+		"-2147483648 13 1 15 9223372036854775807 ");
 	box_close(&b);
 }
 
@@ -484,8 +496,8 @@ static void bytes_that_find_one_register_left_go_to_the_stack(void **state)
 {
 	struct box b = box_open("types", NULL);
 	mayfly_value v = must(&b, "split_bytes", mayfly_i64(1), mayfly_i64(2), mayfly_i64(3),
-			      mayfly_i64(4), mayfly_i64(5), mayfly_bytes_of("ab", 2), mayfly_i64(6),
-			      mayfly_bytes_of("c", 1), mayfly_string("end"));
+			      mayfly_i64(4), mayfly_i64(5), mayfly_bytes_of("ab", 2),
+			      mayfly_i64(6), mayfly_bytes_of("c", 1), mayfly_string("end"));
 
 	(void)state;
 	assert_string_equal(v.as.string.data, "1 2 3 4 5 b2:6162 6 b1:63 'end' ");
@@ -514,7 +526,8 @@ static void sixty_four_mebibytes_go_in_and_out(void **state)
 	assert_non_null(data);
 	for (size_t i = 0; i < len; i++)
 		data[i] = (uint8_t)(i * 2654435761u >> 13);
-	assert_true(must(&b, "checksum", mayfly_bytes_of(data, len)).as.u64 == checksum(data, len));
+	assert_true(must(&b, "checksum", mayfly_bytes_of(data, len)).as.u64 ==
+		    checksum(data, len));
 	v = must(&b, "make_bytes", mayfly_u64(len), mayfly_u32(7));
 	assert_int_equal(v.as.bytes.len, len);
 	for (size_t i = 0; i < len; i++)
@@ -535,8 +548,10 @@ static void arguments_fill_the_call_area_to_the_last_byte(void **state)
 
 	(void)state;
 	memset(text, 'x', 8192);
-	assert_int_equal(must(&b, "echo_bytes", mayfly_bytes_of(data, 8192)).as.bytes.len, 8192);
-	assert_code(call(&b, "echo_bytes", mayfly_bytes_of(data, 8193)), MAYFLY_E_TOO_LARGE, &b.err);
+	assert_int_equal(must(&b, "echo_bytes", mayfly_bytes_of(data, 8192)).as.bytes.len,
+			 8192);
+	assert_code(call(&b, "echo_bytes", mayfly_bytes_of(data, 8193)), MAYFLY_E_TOO_LARGE,
+		    &b.err);
 	assert_contains(b.err.message, "8193 bytes do not fit the call area of 8192");
 	assert_code(call(&b, "length", mayfly_string(text)), MAYFLY_E_TOO_LARGE, &b.err);
 	text[8191] = 0;
@@ -545,15 +560,16 @@ static void arguments_fill_the_call_area_to_the_last_byte(void **state)
 	for (int i = 0; i < 10; i++)
 		assert_code(call(&b, "join", mayfly_string("12345678"), mayfly_string(text)),
 			    MAYFLY_E_TOO_LARGE, &b.err);
-	assert_int_equal(must(&b, "echo_bytes", mayfly_bytes_of(data, 8192)).as.bytes.len, 8192);
+	assert_int_equal(must(&b, "echo_bytes", mayfly_bytes_of(data, 8192)).as.bytes.len,
+			 8192);
 	box_close(&b);
 }
 
 static void lengths_near_the_end_of_arithmetic_do_not_fit(void **state)
 {
 	struct box b = box_open("types", NULL);
-	static const size_t lengths[] = {SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 15, SIZE_MAX - 16,
-					 SIZE_MAX / 2, (size_t)1 << 40};
+	static const size_t lengths[] = {SIZE_MAX,	SIZE_MAX - 1, SIZE_MAX - 15,
+					 SIZE_MAX - 16, SIZE_MAX / 2, (size_t)1 << 40};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(lengths); i++) {

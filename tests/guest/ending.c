@@ -5,16 +5,15 @@
  */
 #include "state.c"
 
-#define PLANT_THEN(name, before, end)                                                              \
-	void name(uint64_t pattern, uint64_t what);                                                \
-	__asm__(".pushsection .text\n\t"                                                           \
-		".type " #name ", @function\n" #name ":\n\t" before                                 \
-		"leaq 1f(%rip), %rax\n\t"                                                          \
-		"pushq %rax\n\t"                                                                   \
-		"jmp plant_registers\n"                                                            \
-		"1:\t" end "\n\t"                                                                  \
-		".size " #name ", . - " #name "\n\t"                                               \
-		".popsection");                                                                    \
+#define PLANT_THEN(name, before, end)                                                          \
+	void name(uint64_t pattern, uint64_t what);                                            \
+	__asm__(".pushsection .text\n\t"                                                       \
+		".type " #name ", @function\n" #name ":\n\t" before "leaq 1f(%rip), %rax\n\t"  \
+		"pushq %rax\n\t"                                                               \
+		"jmp plant_registers\n"                                                        \
+		"1:\t" end "\n\t"                                                              \
+		".size " #name ", . - " #name "\n\t"                                           \
+		".popsection");                                                                \
 	MAYFLY_EXPORT(name, void, u64, u64)
 
 /* By an exception, by never ending, and by leaving for the host as if by the gate. */
@@ -22,7 +21,8 @@ PLANT_THEN(plant_then_fault, "", "ud2");
 PLANT_THEN(plant_then_touch_null, "", "movb 0, %al");
 PLANT_THEN(plant_then_spin, "", "jmp 1b");
 PLANT_THEN(plant_then_leave, "movl $1, 0x12000\n\t", "outb %al, $0x10\n\tjmp 1b");
-_Static_assert(FN_OP_RESULT == 1 && FN_CALL_VA == 0x12000 && FN_PORT_GATE == 0x10, "in the text");
+_Static_assert(FN_OP_RESULT == 1 && FN_CALL_VA == 0x12000 && FN_PORT_GATE == 0x10,
+	       "in the text");
 
 static void set_mxcsr(uint32_t value)
 {

@@ -38,20 +38,20 @@ static void leave_with(mayfly_bytes block)
 }
 MAYFLY_EXPORT(leave_with, void, bytes);
 
-#define IN_OUT(name, text)                                                                         \
-	static uint64_t name(uint64_t count)                                                       \
-	{                                                                                          \
-		static uint8_t buffer[8192];                                                       \
-		uint64_t a = 0x5ec3e75ec3e75ec3, c = count;                                        \
-		void *d = buffer;                                                                  \
-		const void *s = buffer;                                                            \
-                                                                                                   \
-		__asm__ volatile(text                                                              \
-				 : "+a"(a), "+c"(c), "+D"(d), "+S"(s)                              \
-				 : "d"(FN_PORT_GATE)                                               \
-				 : "memory");                                                      \
-		return a;                                                                          \
-	}                                                                                          \
+#define IN_OUT(name, text)                                                                     \
+	static uint64_t name(uint64_t count)                                                   \
+	{                                                                                      \
+		static uint8_t buffer[8192];                                                   \
+		uint64_t a = 0x5ec3e75ec3e75ec3, c = count;                                    \
+		void *d = buffer;                                                              \
+		const void *s = buffer;                                                        \
+                                                                                               \
+		__asm__ volatile(text                                                          \
+				 : "+a"(a), "+c"(c), "+D"(d), "+S"(s)                          \
+				 : "d"(FN_PORT_GATE)                                           \
+				 : "memory");                                                  \
+		return a;                                                                      \
+	}                                                                                      \
 	MAYFLY_EXPORT(name, u64, u64)
 
 IN_OUT(in8, "inb %%dx, %%al");
