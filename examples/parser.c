@@ -14,7 +14,7 @@
 
 #include "json_scan.h"
 
-#define MAX_FILE (16u << 20)
+#define MAX_FILE ((size_t)16 << 20)
 
 static double now_us(void)
 {

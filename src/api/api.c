@@ -54,6 +54,7 @@ int mayfly_load_memory(const void *elf, size_t len, const char *name,
 		       const mayfly_load_options *options, mayfly_snapshot **out,
 		       mayfly_error *err)
 {
+	struct function_source source = {elf, len, name ? name : "guest"};
 	struct function_sizes sizes;
 	const struct hv_host *host;
 	mayfly_load_options o;
@@ -69,9 +70,9 @@ int mayfly_load_memory(const void *elf, size_t len, const char *name,
 	r = hv_host(&hv_kvm, &host, err);
 	if (r < 0)
 		return r;
-	r = function_load(elf, len, name ? name : "guest", &sizes, host, out, err);
+	r = function_load(&source, &sizes, host, out, err);
 	if (r < 0)
-		error_prefix(err, "%s", name ? name : "guest");
+		error_prefix(err, "%s", source.name);
 	return r;
 }
 

@@ -137,8 +137,8 @@ void arena_free(uint8_t *slice, size_t len)
 	 * unmap.
 	 */
 	if (madvise(slice, len, MADV_DONTNEED) < 0)
-		mmap(slice, len, PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+		(void)mmap(slice, len, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 	pthread_mutex_lock(&lock);
 	bitmap_clear(c->busy, (uint64_t)(slice - c->mem) / len);
 	if (!--c->used)

@@ -44,7 +44,7 @@ int function_guest_new(const struct layout_plan *plan, struct function_guest **o
 	g->plan = *plan;
 	l = &g->layout;
 	r = layout_make(plan, l, err);
-	if (r < 0) {
+	if (r != 0) {
 		free(g);
 		return r;
 	}
@@ -58,7 +58,7 @@ int function_guest_new(const struct layout_plan *plan, struct function_guest **o
 		(struct guest_pages){l->area_gpa / PAGE_SIZE, plan->call_area / PAGE_SIZE};
 	l->tables.mem = NULL;
 	r = guest_map_shared(&g->base, err);
-	if (r < 0) {
+	if (r != 0) {
 		free_guest(&g->base);
 		return r;
 	}
@@ -222,39 +222,46 @@ static int build(struct function_guest *g, const struct elf_image *image, const 
 	return r;
 }
 
-/* With the file parsed and loaded into mem. */
-static int make_guest(struct elf_image *image, const void *elf, size_t len, const uint8_t *mem,
-		      const char *name, const struct function_sizes *sizes,
-		      const struct hv_host *host, struct mayfly_snapshot **out,
-		      mayfly_error *err)
+/* What it takes to load a guest. */
+struct loading {
+	const struct function_source *source;
+	const struct function_sizes *sizes;
+	const struct hv_host *host;
+	struct elf_image image; /* the file, parsed */
+	uint8_t *mem;		/* the image, loaded */
+};
+
+static int make_guest(struct loading *l, struct mayfly_snapshot **out, mayfly_error *err)
 {
-	struct layout_plan plan = {
-		.memory = sizes->memory, .stack = sizes->stack, .call_area = sizes->call_area};
+	const struct function_source *source = l->source;
+	struct layout_plan plan = {.memory = l->sizes->memory,
+				   .stack = l->sizes->stack,
+				   .call_area = l->sizes->call_area};
+	struct elf_image *image = &l->image;
 	struct function_guest *g = NULL;
 	int r = plan_runs(image, &plan, err);
 
 	if (r == 0)
 		r = function_guest_new(&plan, &g, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
-	snprintf(g->base.name, sizeof(g->base.name), "%s", name);
-	memcpy(g->base.features, host->features, sizeof(g->base.features));
-	g->base.xcr0 = host->xcr0;
+	snprintf(g->base.name, sizeof(g->base.name), "%s", source->name);
+	memcpy(g->base.features, l->host->features, sizeof(g->base.features));
+	g->base.xcr0 = l->host->xcr0;
 	/* Guests mostly have none (0): debuggers still tell the bias by it. */
 	g->entry = image->entry ? image->entry : image->bias;
 	g->phdr_va = image->phdr_va;
 	g->phnum = image->phnum;
 	g->pie = image->pie;
-	r = manifest_from_elf(image, elf, len, mem, &g->manifest, err);
+	r = manifest_from_elf(image, source->elf, source->len, l->mem, &g->manifest, err);
 	if (r == 0)
-		r = build(g, image, mem, host, out, err);
+		r = build(g, image, l->mem, l->host, out, err);
 	guest_put(&g->base);
 	return r;
 }
 
-int function_load(const void *elf, size_t len, const char *name,
-		  const struct function_sizes *sizes, const struct hv_host *host,
-		  struct mayfly_snapshot **out, mayfly_error *err)
+int function_load(const struct function_source *source, const struct function_sizes *sizes,
+		  const struct hv_host *host, struct mayfly_snapshot **out, mayfly_error *err)
 {
 	struct elf_limits limits = {
 		.pie_base = FN_IMAGE_MIN_VA,
@@ -262,26 +269,25 @@ int function_load(const void *elf, size_t len, const char *name,
 		.max_va = FN_IMAGE_MAX_VA,
 		.max_span = sizes->memory,
 	};
-	struct elf_image image;
+	struct loading l = {.source = source, .sizes = sizes, .host = host};
 	uint64_t span;
-	uint8_t *mem;
-	int r = elf_parse(elf, len, &limits, &image, err);
+	int r = elf_parse(source->elf, source->len, &limits, &l.image, err);
 
 	if (r < 0)
 		return r;
-	span = image.end_va - image.start_va;
-	mem = mmap(NULL, span, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (mem == MAP_FAILED) {
-		elf_image_fini(&image);
+	span = l.image.end_va - l.image.start_va;
+	l.mem = mmap(NULL, span, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (l.mem == MAP_FAILED) {
+		elf_image_fini(&l.image);
 		return fail(err, MAYFLY_E_NOMEM, "no memory for an image of %llu bytes",
 			    (unsigned long long)span);
 	}
-	r = elf_load(&image, elf, len, mem, err);
+	r = elf_load(&l.image, source->elf, source->len, l.mem, err);
 	if (r == 0)
-		r = make_guest(&image, elf, len, mem, name, sizes, host, out, err);
-	munmap(mem, span);
-	elf_image_fini(&image);
+		r = make_guest(&l, out, err);
+	munmap(l.mem, span);
+	elf_image_fini(&l.image);
 	return r;
 }
 
@@ -304,7 +310,7 @@ static int capture_cpu(const struct guest *guest, struct hv_vcpu *vcpu, uint8_t 
 	r = hv_vcpu_get_xsave(vcpu, xsave, err);
 	if (r == 0)
 		r = hv_vcpu_get_control(vcpu, &control, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	memcpy(fresh->xsave, xsave, CPU_XSAVE_SIZE);
 	if (fresh->flags & FN_FRESH_FSGSBASE) {
@@ -363,7 +369,7 @@ static int decode(const uint8_t *data, size_t len, struct guest **out, mayfly_er
 		return fail(err, MAYFLY_E_FORMAT, "the description of the guest is cut short");
 	memcpy(&saved, data, sizeof(saved));
 	r = function_guest_new(&saved.plan, &g, err);
-	if (r < 0) {
+	if (r != 0) {
 		/* Sizes that make no sense are the file's fault here. */
 		if (err && r != MAYFLY_E_NOMEM)
 			err->code = MAYFLY_E_FORMAT;

@@ -33,10 +33,16 @@ struct function_sizes {
 	uint64_t call_area;
 };
 
-/* Load an ELF file's bytes: the snapshot "at entry". `name` is for messages. */
-int function_load(const void *elf, size_t len, const char *name,
-		  const struct function_sizes *sizes, const struct hv_host *host,
-		  struct mayfly_snapshot **out, mayfly_error *err);
+/* An ELF file's bytes; the name is for messages. */
+struct function_source {
+	const void *elf;
+	size_t len;
+	const char *name;
+};
+
+/* Load: the snapshot "at entry". */
+int function_load(const struct function_source *source, const struct function_sizes *sizes,
+		  const struct hv_host *host, struct mayfly_snapshot **out, mayfly_error *err);
 
 /*
  * A guest that is all but its shared image: map, tables, ring-0 parts, setup. For load and

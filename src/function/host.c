@@ -154,8 +154,9 @@ static int take_string(mayfly_sandbox *sb, const struct manifest_import *import,
 }
 
 static int take_bytes(mayfly_sandbox *sb, const struct manifest_import *import, size_t i,
-		      uint64_t va, uint64_t len, struct host_call *c, mayfly_error *err)
+		      const uint64_t slots[2], struct host_call *c, mayfly_error *err)
 {
+	uint64_t va = slots[0], len = slots[1];
 	const void *data = len ? gmem_view(&sb->inst.gm, gva(va), len) : "";
 
 	if (!data)
@@ -199,7 +200,7 @@ static int take_args(mayfly_sandbox *sb, const struct manifest_import *import,
 			r = take_string(sb, import, i, slots[slot++], c, err);
 			break;
 		case MAYFLY_BYTES:
-			r = take_bytes(sb, import, i, slots[slot], slots[slot + 1], c, err);
+			r = take_bytes(sb, import, i, &slots[slot], c, err);
 			slot += 2;
 			break;
 		default: /* i64, u64, f64: the bits as they are */
@@ -283,7 +284,8 @@ static void answer(mayfly_sandbox *sb, const struct manifest_import *import, int
 			 mayfly_type_name((mayfly_type)import->sig.result));
 	else if (r == 0)
 		r = encode_result(sb, result, ret, problem);
-	if (r < 0) {
+	/* What is neither success nor a code is a failure, too. */
+	if (r != 0) {
 		answer_failure(sb,
 			       problem->message[0] ? problem->message : mayfly_code_name(r));
 		return;

@@ -56,41 +56,52 @@ static int check_plan(const struct layout_plan *p, mayfly_error *err)
 	return 0;
 }
 
-static int add(struct maker *m, const char *name, uint64_t va, uint64_t len, uint32_t prot,
-	       bool shared, mayfly_error *err)
+/* Map a region at its place, on the next pages of its part of guest-physical memory. */
+static int add(struct maker *m, struct gmem_region region, mayfly_error *err)
 {
-	uint64_t *next = shared ? &m->shared_gpa : &m->gpa;
-	struct gmem_region region = {
-		.va = va, .gpa = *next, .len = len, .prot = prot, .shared = shared};
-	uint32_t flags = prot ? PAGING_USER : 0;
+	uint64_t *next = region.shared ? &m->shared_gpa : &m->gpa;
+	uint32_t flags = region.prot ? PAGING_USER : 0;
 
 	/* Ring 0's own: its page is code and tables, the stack is data. */
-	if (!prot)
-		flags |= shared ? PAGING_EXEC : PAGING_WRITE;
-	if (prot & GMEM_WRITE)
+	if (!region.prot)
+		flags |= region.shared ? PAGING_EXEC : PAGING_WRITE;
+	if (region.prot & GMEM_WRITE)
 		flags |= PAGING_WRITE;
-	if (prot & GMEM_EXEC)
+	if (region.prot & GMEM_EXEC)
 		flags |= PAGING_EXEC;
-	snprintf(region.name, sizeof(region.name), "%s", name);
+	region.gpa = *next;
+	*next += region.len;
 	gmem_map_add(&m->l->map, &region);
-	*next += len;
-	return paging_map(&m->l->tables, va, region.gpa, len, flags, err);
+	return paging_map(&m->l->tables, region.va, region.gpa, region.len, flags, err);
 }
+
+/* A region as add() takes it; the name is a literal. */
+/* NOLINTBEGIN(bugprone-macro-parentheses) */
+#define REGION(name_, va_, len_, prot_, shared_)                                               \
+	((struct gmem_region){.name = name_,                                                   \
+			      .va = (va_),                                                     \
+			      .len = (len_),                                                   \
+			      .prot = (prot_),                                                 \
+			      .shared = (shared_)})
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static int add_image(struct maker *m, const struct layout_plan *p, bool writable,
 		     mayfly_error *err)
 {
 	for (uint32_t i = 0; i < p->nruns; i++) {
 		const struct layout_run *r = &p->runs[i];
+		struct gmem_region region;
 		int e;
 
 		if (!r->prot || !!(r->prot & GMEM_WRITE) != writable)
 			continue;
-		e = add(m,
-			r->prot & GMEM_EXEC ? "code"
-			: writable	    ? "data"
-					    : "constants",
-			r->va, r->len, r->prot, !writable, err);
+		if (r->prot & GMEM_EXEC)
+			region = REGION("code", r->va, r->len, r->prot, !writable);
+		else if (writable)
+			region = REGION("data", r->va, r->len, r->prot, !writable);
+		else
+			region = REGION("constants", r->va, r->len, r->prot, !writable);
+		e = add(m, region, err);
 		if (e < 0)
 			return e;
 	}
@@ -110,17 +121,19 @@ static int add_fixed(struct maker *m, mayfly_error *err)
 	int r;
 
 	l->kernel_stack_top = KERNEL_STACK_VA + PAGE_SIZE;
-	r = add(m, "gate", FN_GATE_VA, PAGE_SIZE, GMEM_READ | GMEM_EXEC, true, err);
+	r = add(m, REGION("gate", FN_GATE_VA, PAGE_SIZE, GMEM_READ | GMEM_EXEC, true), err);
 	if (r == 0)
-		r = add(m, "ring 0", FN_SUPERVISOR_VA, PAGE_SIZE, 0, true, err);
+		r = add(m, REGION("ring 0", FN_SUPERVISOR_VA, PAGE_SIZE, 0, true), err);
 	if (r == 0)
-		r = add(m, "ring 0 stack", KERNEL_STACK_VA, PAGE_SIZE, 0, false, err);
+		r = add(m, REGION("ring 0 stack", KERNEL_STACK_VA, PAGE_SIZE, 0, false), err);
 	l->state_gpa = m->gpa;
 	if (r == 0)
-		r = add(m, "state", FN_FRESH_VA, PAGE_SIZE, GMEM_READ, false, err);
+		r = add(m, REGION("state", FN_FRESH_VA, PAGE_SIZE, GMEM_READ, false), err);
 	l->call_gpa = m->gpa;
 	if (r == 0)
-		r = add(m, "call block", FN_CALL_VA, PAGE_SIZE, GMEM_READ | GMEM_WRITE, false,
+		r = add(m,
+			REGION("call block", FN_CALL_VA, PAGE_SIZE, GMEM_READ | GMEM_WRITE,
+			       false),
 			err);
 	return r;
 }
@@ -168,11 +181,11 @@ static int try_make(const struct layout_plan *p, uint32_t tables, struct layout 
 	l->heap_va = page_up(image_end(p) + GAP);
 	if (l->heap_len >= 2 * LARGE)
 		l->heap_va += (m.gpa - l->heap_va) % LARGE;
-	r = add(&m, "heap", l->heap_va, l->heap_len, rw, false, err);
+	r = add(&m, REGION("heap", l->heap_va, l->heap_len, rw, false), err);
 	l->area_va = l->heap_va + l->heap_len + GAP;
 	l->area_gpa = m.gpa;
 	if (r == 0)
-		r = add(&m, "call area", l->area_va, p->call_area, rw, false, err);
+		r = add(&m, REGION("call area", l->area_va, p->call_area, rw, false), err);
 	l->map.private_len = m.gpa;
 
 	l->stack_top = low_stack ? FN_LOW_STACK_TOP
@@ -180,7 +193,7 @@ static int try_make(const struct layout_plan *p, uint32_t tables, struct layout 
 	l->stack_va = l->stack_top - p->stack;
 	m.gpa = l->stack_gpa;
 	if (r == 0)
-		r = add(&m, "stack", l->stack_va, p->stack, rw, false, err);
+		r = add(&m, REGION("stack", l->stack_va, p->stack, rw, false), err);
 	l->map.shared_gpa = LAYOUT_SHARED_GPA;
 	l->map.shared_len = m.shared_gpa - LAYOUT_SHARED_GPA;
 	return r;

@@ -207,7 +207,7 @@ void pool_free(mayfly_pool *pool)
 		pthread_mutex_unlock(&pool->lock);
 		pthread_join(pool->thread, NULL);
 	}
-	for (uint32_t i = 0; i < pool->nready; i++)
+	for (uint32_t i = 0; pool->ready && i < pool->nready; i++)
 		sandbox_free(pool->ready[i]);
 	free(pool->ready);
 	free(pool->functions);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <cpuid.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -111,7 +112,7 @@ int kvm_arch_host_init(struct kvm_host *host, mayfly_error *err)
 			.edx = e->edx,
 		};
 	}
-	strcpy(info->kind, host_kind());
+	snprintf(info->kind, sizeof(info->kind), "%s", host_kind());
 	info->ring0_native = strcmp(info->kind, "pvm") != 0;
 	for (size_t i = 0; i < n && !info->ring0_native; i++)
 		add_native_features(&leaves[i]);

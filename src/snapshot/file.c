@@ -328,6 +328,7 @@ static int open_fd(int *fd, const struct guest_kind *const *kinds, const struct 
 	_cleanup_free_ uint8_t *description = NULL;
 	_cleanup_free_ uint64_t *present = NULL;
 	const struct guest_kind *kind;
+	struct snapshot_pages pages;
 	struct guest *g;
 	struct stat st;
 	int r;
@@ -360,7 +361,8 @@ static int open_fd(int *fd, const struct guest_kind *const *kinds, const struct 
 		r = make_guest(*fd, h, kind, description, &g, err);
 	if (r < 0)
 		return r;
-	r = snapshot_new(g, *fd, h->private_offset, present, h->npresent, out, err);
+	pages = (struct snapshot_pages){*fd, h->private_offset, present, h->npresent};
+	r = snapshot_new(g, &pages, out, err);
 	guest_put(g);
 	if (r < 0)
 		return r;

@@ -77,7 +77,8 @@ static uint64_t index_log(struct instance *inst)
 	return pages;
 }
 
-/* After index_log(). */
+/* After index_log(). It declares `page`. */
+/* NOLINTBEGIN(bugprone-macro-parentheses) */
 #define for_each_logged(inst, page)                                                            \
 	for (size_t at_ = 0; at_ < (inst)->nwords; at_++)                                      \
 		for (uint64_t rest_ = (inst)->log[(inst)->words[at_]], page;                   \
@@ -85,6 +86,7 @@ static uint64_t index_log(struct instance *inst)
 				      (uint64_t)__builtin_ctzll(rest_),                        \
 			      true);                                                           \
 		     rest_ &= rest_ - 1)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static int map_snapshot(struct instance *inst, const struct mayfly_snapshot *snap, void *at,
 			mayfly_error *err)
@@ -343,7 +345,9 @@ int instance_restore(struct instance *inst, struct mayfly_snapshot *snap, bool f
 		r = hv_vcpu_reset(inst->vcpu, &inst->setup, err);
 	if (r < 0)
 		return r;
-	if (!snap || snap == inst->snap)
+	if (!snap)
+		snap = inst->snap;
+	if (snap == inst->snap && !inst->lost)
 		r = restore_same(inst, err);
 	else
 		r = restore_other(inst, snap, err);

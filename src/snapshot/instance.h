@@ -31,7 +31,7 @@ struct instance {
 	uint64_t *stale; /* bitmap: scratch */
 	uint32_t *words; /* of the log: those that are not zero */
 	size_t nwords;
-	bool lost; /* the memory is gone, after a failed restore: only good for instance_fini() */
+	bool lost; /* a restore failed and took the memory: only good for another, and fini */
 	uint32_t since_sweep;
 	uint64_t restores;
 	uint64_t pages_restored;

@@ -100,13 +100,14 @@ int snapshot_builder_put(struct snapshot_builder *b, uint64_t first, const uint8
 int snapshot_builder_finish(struct snapshot_builder *b, struct mayfly_snapshot **out,
 			    mayfly_error *err)
 {
+	struct snapshot_pages pages = {b->fd, 0, b->present, b->npresent};
 	int r;
 
 	/* Nothing can change it from here on, not even we. */
 	if (fcntl(b->fd, F_ADD_SEALS,
 		  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
 		return fail_errno(err, MAYFLY_E_NOMEM, errno, "sealing a snapshot's memory");
-	r = snapshot_new(b->guest, b->fd, 0, b->present, b->npresent, out, err);
+	r = snapshot_new(b->guest, &pages, out, err);
 	if (r < 0)
 		return r;
 	b->fd = -1;
@@ -121,8 +122,8 @@ void snapshot_builder_fini(struct snapshot_builder *b)
 	free(b->present);
 }
 
-int snapshot_new(struct guest *guest, int fd, uint64_t offset, uint64_t *present,
-		 uint64_t npresent, struct mayfly_snapshot **out, mayfly_error *err)
+int snapshot_new(struct guest *guest, const struct snapshot_pages *pages,
+		 struct mayfly_snapshot **out, mayfly_error *err)
 {
 	uint64_t len = guest->map.private_len;
 	struct mayfly_snapshot *s = calloc(1, sizeof(*s));
@@ -136,20 +137,22 @@ int snapshot_new(struct guest *guest, int fd, uint64_t offset, uint64_t *present
 		r = fail(err, MAYFLY_E_NOMEM, "no memory for a snapshot");
 		goto failed;
 	}
-	r = read_all(fd, s->state, PAGE_SIZE, offset + guest->state_page * PAGE_SIZE, err);
+	r = read_all(pages->fd, s->state, PAGE_SIZE,
+		     pages->offset + guest->state_page * PAGE_SIZE, err);
 	if (r < 0)
 		goto failed;
-	s->image = mmap(NULL, len, PROT_READ, MAP_PRIVATE | MAP_NORESERVE, fd, (off_t)offset);
+	s->image = mmap(NULL, len, PROT_READ, MAP_PRIVATE | MAP_NORESERVE, pages->fd,
+			(off_t)pages->offset);
 	if (s->image == MAP_FAILED) {
 		r = fail_errno(err, MAYFLY_E_NOMEM, errno, "mapping a snapshot");
 		goto failed;
 	}
 	s->refs = 1;
 	s->guest = guest_get(guest);
-	s->fd = fd;
-	s->offset = offset;
-	s->present = present;
-	s->npresent = npresent;
+	s->fd = pages->fd;
+	s->offset = pages->offset;
+	s->present = pages->present;
+	s->npresent = pages->npresent;
 	*out = s;
 	return 0;
 failed:

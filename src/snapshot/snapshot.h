@@ -49,11 +49,18 @@ int snapshot_builder_finish(struct snapshot_builder *b, struct mayfly_snapshot *
 			    mayfly_error *err);
 void snapshot_builder_fini(struct snapshot_builder *b);
 
+struct snapshot_pages {
+	int fd;
+	uint64_t offset; /* of page 0 */
+	uint64_t *present;
+	uint64_t npresent;
+};
+
 /*
  * From its parts: takes fd and present on success. Maps the image. For the builder and file.c.
  */
-int snapshot_new(struct guest *guest, int fd, uint64_t offset, uint64_t *present,
-		 uint64_t npresent, struct mayfly_snapshot **out, mayfly_error *err);
+int snapshot_new(struct guest *guest, const struct snapshot_pages *pages,
+		 struct mayfly_snapshot **out, mayfly_error *err);
 
 /* Add what a VM wrote to the hot set; only the first few VMs teach. */
 void snapshot_learn(struct mayfly_snapshot *snap, const uint64_t *written);

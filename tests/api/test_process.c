@@ -49,6 +49,8 @@ static void map_then_free(struct box *b)
 				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (pieces[i] == MAP_FAILED)
 			_exit(2);
+		/* A page each, not a huge one. */
+		madvise(pieces[i], len, MADV_NOHUGEPAGE);
 		for (size_t at = 0; at < len; at += len / 16)
 			pieces[i][at] = (uint8_t)(i + 1);
 	}

@@ -320,9 +320,7 @@ static void rubbish_above_a_small_result_is_ignored(void **state)
 
 static void strings_come_back_as_they_are(void **state)
 {
-	static const char *const values[] = {"", "x", "\xff\x80\x01",
-					     "Gr\xc3\xbc\xc3\x9f"
-					     "e",
+	static const char *const values[] = {"", "x", "\xff\x80\x01", "Gr\xc3\xbc\xc3\x9f e",
 					     "%s%n\\\"\n"};
 	struct box b = box_open("types", NULL);
 

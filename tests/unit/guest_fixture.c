@@ -52,7 +52,8 @@ struct mayfly_snapshot *fixture_load(const struct fixture *f)
 	elfb_abi(&b, FN_ABI_VERSION);
 	declare(&b, f);
 	elfb_finish(&b);
-	r = function_load(b.data, b.len, "fixture", &sizes, mock_host(), &snap, &err);
+	r = function_load(&(struct function_source){b.data, b.len, "fixture"}, &sizes,
+			  mock_host(), &snap, &err);
 	elfb_free(&b);
 	NEED(r == 0, err.message);
 	return snap;

@@ -48,8 +48,8 @@ void cpu_brand(char *buffer, size_t size)
 	const char *text = (const char *)regs;
 
 	/* SDM vol. 2, CPUID: the brand string in three leaves of four registers. */
-	for (unsigned i = 0; i < 3; i++)
-		if (!__get_cpuid(0x80000002u + i, &regs[i * 4], &regs[i * 4 + 1],
+	for (size_t i = 0; i < 3; i++)
+		if (!__get_cpuid(0x80000002u + (unsigned)i, &regs[i * 4], &regs[i * 4 + 1],
 				 &regs[i * 4 + 2], &regs[i * 4 + 3]))
 			text = "unknown CPU";
 	while (*text == ' ')

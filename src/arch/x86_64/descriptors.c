@@ -62,7 +62,7 @@ void descriptors_build(uint8_t *page, uint64_t va, uint64_t stack_top, uint16_t 
 {
 	build_gdt(page + DESCRIPTORS_GDT, va + DESCRIPTORS_TSS);
 	build_tss(page + DESCRIPTORS_TSS, stack_top, user_port);
-	for (unsigned v = 0; v < CPU_VECTORS; v++) {
+	for (size_t v = 0; v < CPU_VECTORS; v++) {
 		uint8_t *stub = page + DESCRIPTORS_STUBS + v * STUB_SIZE;
 		/* INT3 and INTO may be used by ring 3, so that they arrive as what they are. */
 		bool user = v == CPU_BREAKPOINT || v == 4;
@@ -70,7 +70,7 @@ void descriptors_build(uint8_t *page, uint64_t va, uint64_t stack_top, uint16_t 
 		stub[0] = 0xe6; /* out %al, $imm8 */
 		stub[1] = (uint8_t)(exception_port + v);
 		stub[2] = 0xf4; /* hlt: the host never comes back here */
-		build_gate(page + DESCRIPTORS_IDT + (size_t)v * 16,
+		build_gate(page + DESCRIPTORS_IDT + v * 16,
 			   va + DESCRIPTORS_STUBS + v * STUB_SIZE,
 			   user ? GATE_INTERRUPT | GATE_DPL3 : GATE_INTERRUPT);
 	}
