@@ -392,7 +392,7 @@ MAYFLY_API void mayfly_sandbox_free(mayfly_sandbox *sb);
 
 /*
  * Provide or replace a host function. The guest need not import it. Errors: INVALID,
- * SIGNATURE (differs from the guest's import), NOMEM.
+ * SIGNATURE (no signature, or differs from the guest's import), NOMEM.
  */
 MAYFLY_API int mayfly_sandbox_register(mayfly_sandbox *sb, const mayfly_host_function *function,
 				       mayfly_error *err);
@@ -429,8 +429,9 @@ MAYFLY_API int mayfly_sandbox_restore(mayfly_sandbox *sb, mayfly_snapshot *snap,
 				      mayfly_error *err);
 
 /*
- * Capture the present state as a new snapshot. Free with mayfly_snapshot_unref(). Errors: BUSY,
- * POISONED, NOMEM.
+ * Capture the present state as a new snapshot. Free with mayfly_snapshot_unref(). A sandbox that
+ * made no call since it was spawned or restored enters its VM once for this, under its limits.
+ * Errors: BUSY, POISONED, NOMEM; those of a call, where that entry fails.
  */
 MAYFLY_API int mayfly_sandbox_snapshot(mayfly_sandbox *sb, mayfly_snapshot **out,
 				       mayfly_error *err);
@@ -526,13 +527,15 @@ MAYFLY_API int mayfly_pool_new(mayfly_snapshot *snap, const mayfly_pool_options 
 /* Frees the ready sandboxes. Those lent out must have been released before. */
 MAYFLY_API void mayfly_pool_free(mayfly_pool *pool);
 /*
- * Have `count` ready before returning, as far as the limit allows. Errors: NOMEM, HYPERVISOR.
+ * Have `count` ready before returning, as far as the limit allows. Errors: NOMEM, HYPERVISOR,
+ * TIMEOUT (see mayfly_pool_acquire()).
  */
 MAYFLY_API int mayfly_pool_fill(mayfly_pool *pool, uint32_t count, mayfly_error *err);
 /*
  * Borrow a sandbox in the snapshot's state: a ready one, else a new one; at the limit wait up
- * to `wait_ns` for a release (0: do not wait, UINT64_MAX: for ever). Errors: LIMIT, NOMEM,
- * HYPERVISOR.
+ * to `wait_ns` for a release (0: do not wait, UINT64_MAX: for ever). New ones enter their VM
+ * once, under the sandbox options' limits. Errors: LIMIT, NOMEM, HYPERVISOR; TIMEOUT, where those
+ * limits leave no time for it.
  */
 MAYFLY_API int mayfly_pool_acquire(mayfly_pool *pool, uint64_t wait_ns, mayfly_sandbox **out,
 				   mayfly_error *err);
