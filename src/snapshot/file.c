@@ -56,6 +56,21 @@ static uint64_t hash_header(const struct header *h)
 	return XXH3_64bits(&copy, sizeof(copy));
 }
 
+/*
+ * Ready for use; free(). NULL when memory is out. Not on the stack: it wants an alignment that not
+ * every stack keeps (AddressSanitizer's does not).
+ */
+static XXH3_state_t *hash_new(void)
+{
+	XXH3_state_t *hash = aligned_alloc(_Alignof(XXH3_state_t), sizeof(*hash));
+
+	if (hash) {
+		memset(hash, 0, sizeof(*hash));
+		XXH3_64bits_reset(hash);
+	}
+	return hash;
+}
+
 /* A page counts with its number, so that it cannot move. */
 static void hash_page(XXH3_state_t *hash, uint64_t number, const uint8_t *page)
 {
@@ -74,24 +89,25 @@ static int write_body(const struct mayfly_snapshot *snap, const uint8_t *descrip
 		      struct header *h, mayfly_error *err)
 {
 	const struct guest *g = snap->guest;
-	XXH3_state_t hash;
+	_cleanup_free_ XXH3_state_t *hash = hash_new();
 	int r;
 
-	XXH3_64bits_reset(&hash);
-	XXH3_64bits_update(&hash, description, h->description_len);
+	if (!hash)
+		return fail(err, MAYFLY_E_NOMEM, "no memory to save a snapshot");
+	XXH3_64bits_update(hash, description, h->description_len);
 	r = write_all(fd, description, h->description_len, PAGE_SIZE, err);
-	XXH3_64bits_update(&hash, g->shared + g->system_len, h->shared_len);
+	XXH3_64bits_update(hash, g->shared + g->system_len, h->shared_len);
 	if (r == 0)
 		r = write_all(fd, g->shared + g->system_len, h->shared_len, h->shared_offset,
 			      err);
 	for (uint64_t page = 0; r == 0 && page < h->private_len / PAGE_SIZE; page++) {
 		if (!bitmap_test(snap->present, page))
 			continue;
-		hash_page(&hash, page, snap->image + page * PAGE_SIZE);
+		hash_page(hash, page, snap->image + page * PAGE_SIZE);
 		r = write_all(fd, snap->image + page * PAGE_SIZE, PAGE_SIZE,
 			      h->private_offset + page * PAGE_SIZE, err);
 	}
-	h->body_hash = XXH3_64bits_digest(&hash);
+	h->body_hash = XXH3_64bits_digest(hash);
 	return r;
 }
 
@@ -248,12 +264,11 @@ static int check_body(int fd, const struct header *h, uint8_t *description, uint
 {
 	_cleanup_free_ uint8_t *chunk = malloc(CHUNK_PAGES * PAGE_SIZE);
 	uint64_t padded = page_up(h->description_len);
-	XXH3_state_t hash;
+	_cleanup_free_ XXH3_state_t *hash = hash_new();
 	int r;
 
-	if (!chunk)
+	if (!chunk || !hash)
 		return fail(err, MAYFLY_E_NOMEM, "no memory to check a snapshot");
-	XXH3_64bits_reset(&hash);
 	r = read_all(fd, description, padded, PAGE_SIZE, err);
 	if (r < 0)
 		return r;
@@ -262,7 +277,7 @@ static int check_body(int fd, const struct header *h, uint8_t *description, uint
 			return fail(err, MAYFLY_E_FORMAT,
 				    "the padding at offset %llu is damaged",
 				    (unsigned long long)(PAGE_SIZE + i));
-	XXH3_64bits_update(&hash, description, h->description_len);
+	XXH3_64bits_update(hash, description, h->description_len);
 	for (uint64_t pos = 0; pos < h->shared_len;) {
 		uint64_t len = h->shared_len - pos;
 
@@ -271,13 +286,13 @@ static int check_body(int fd, const struct header *h, uint8_t *description, uint
 		r = read_all(fd, chunk, len, h->shared_offset + pos, err);
 		if (r < 0)
 			return r;
-		XXH3_64bits_update(&hash, chunk, len);
+		XXH3_64bits_update(hash, chunk, len);
 		pos += len;
 	}
-	r = scan_private(fd, h, &hash, present, err);
+	r = scan_private(fd, h, hash, present, err);
 	if (r < 0)
 		return r;
-	if (XXH3_64bits_digest(&hash) != h->body_hash)
+	if (XXH3_64bits_digest(hash) != h->body_hash)
 		return fail(err, MAYFLY_E_FORMAT,
 			    "the memory is damaged (its checksum differs)");
 	return 0;
