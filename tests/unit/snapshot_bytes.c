@@ -72,22 +72,27 @@ void snapshot_bytes_free(struct snapshot_bytes *b)
 
 static uint64_t hash_body(const struct snapshot_bytes *b, struct snapshot_header *h)
 {
-	XXH3_state_t hash;
+	/* On the heap: not every stack keeps its alignment. */
+	XXH3_state_t *hash = XXH3_createState();
+	uint64_t digest;
 
-	XXH3_64bits_reset(&hash);
-	XXH3_64bits_update(&hash, b->data + PAGE_SIZE, h->description_len);
-	XXH3_64bits_update(&hash, b->data + h->shared_offset, h->shared_len);
+	NEED(hash);
+	XXH3_64bits_reset(hash);
+	XXH3_64bits_update(hash, b->data + PAGE_SIZE, h->description_len);
+	XXH3_64bits_update(hash, b->data + h->shared_offset, h->shared_len);
 	h->npresent = 0;
 	for (uint64_t n = 0; n < h->private_len / PAGE_SIZE; n++) {
 		const uint8_t *page = b->data + h->private_offset + n * PAGE_SIZE;
 
 		if (page[0] == 0 && memcmp(page, page + 1, PAGE_SIZE - 1) == 0)
 			continue;
-		XXH3_64bits_update(&hash, &n, sizeof(n));
-		XXH3_64bits_update(&hash, page, PAGE_SIZE);
+		XXH3_64bits_update(hash, &n, sizeof(n));
+		XXH3_64bits_update(hash, page, PAGE_SIZE);
 		h->npresent++;
 	}
-	return XXH3_64bits_digest(&hash);
+	digest = XXH3_64bits_digest(hash);
+	XXH3_freeState(hash);
+	return digest;
 }
 
 bool snapshot_bytes_fix(struct snapshot_bytes *b)
