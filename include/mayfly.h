@@ -72,7 +72,8 @@ enum mayfly_code {
 	MAYFLY_E_BUSY = -15,	     /* not possible while a call is running */
 	MAYFLY_E_LIMIT = -16,	     /* a configured limit was reached */
 	MAYFLY_E_PROTOCOL = -17,     /* the guest broke the calling protocol */
-	MAYFLY_E_HOST_FUNCTION = -18 /* for host functions: it failed, see the message */
+	MAYFLY_E_HOST_FUNCTION = -18, /* for host functions: it failed, see the message */
+	MAYFLY_E_NO_PROGRAM = -19     /* no such program within what was granted */
 };
 
 #define MAYFLY_ERROR_MESSAGE_SIZE 480
@@ -557,6 +558,206 @@ typedef struct mayfly_pool_stats {
 /* `stats->size` must be set. Errors: INVALID. */
 MAYFLY_API int mayfly_pool_get_stats(mayfly_pool *pool, mayfly_pool_stats *stats,
 				     mayfly_error *err);
+
+/* --- Programs ----------------------------------------------------------------------------- */
+
+/*
+ * An unmodified Linux executable, static or dynamic, in a VM of its own. The host answers its
+ * system calls; it sees nothing that it was not granted: of files its own executable,
+ * /dev/null, zero, full, random, urandom, an empty /tmp and /dev/shm in memory, a minimal
+ * /proc; no network, no environment, none of the host's processes.
+ *
+ * A process is for one thread at a time; mayfly_process_interrupt() may come from anywhere.
+ * Its own threads run on host threads that the library makes, with all signals blocked.
+ */
+typedef struct mayfly_process mayfly_process;
+
+/* Gets text: a line with its end, or part of a table. May be called by several threads. */
+typedef void (*mayfly_write_fn)(void *context, const char *text, size_t len);
+
+/* Gets one line for the user's eyes, without a line end. May be called by several threads. */
+typedef void (*mayfly_notice_fn)(void *context, const char *line);
+
+/* mayfly_grant.flags */
+#define MAYFLY_GRANT_WRITE 1u	/* changes go to the host's files */
+#define MAYFLY_GRANT_OVERLAY 2u /* changes are kept in memory and end with the process */
+
+/*
+ * A directory, or one file, of the host. Read-only without flags. Nothing outside of it is
+ * reachable through it, whatever symbolic links and renames there are. Its device nodes cannot
+ * be opened.
+ */
+typedef struct mayfly_grant {
+	const char *host;  /* path on the host */
+	const char *guest; /* absolute path, "/" for the root; NULL: the same as `host` */
+	uint32_t flags;	   /* MAYFLY_GRANT_ */
+} mayfly_grant;
+
+/* Outgoing connections and datagrams that are allowed. */
+typedef struct mayfly_net_rule {
+	const char *host; /* name, address, address/bits, or "*" for any */
+	uint16_t first_port, last_port; /* 0, 0: any */
+} mayfly_net_rule;
+
+/* The guest's listening socket on `guest_port` is the host's on address:host_port. */
+typedef struct mayfly_publish {
+	const char *address; /* numeric; NULL: 127.0.0.1 */
+	uint16_t host_port;  /* 0: any, see mayfly_process_published() */
+	uint16_t guest_port;
+} mayfly_publish;
+
+/* A system call that is about to be made. What is there is the guest's: hostile. */
+typedef struct mayfly_syscall {
+	size_t size;
+	uint64_t number; /* Linux, x86-64 */
+	const char *name;
+	uint64_t args[6]; /* as in the registers */
+	int tid;
+	const char *path;  /* the first path among the arguments, copied, as given; or NULL */
+	const char *path2; /* the second, of rename and the like; or NULL */
+} mayfly_syscall;
+
+/*
+ * 0 lets it go on (to the grants' rules: a policy takes away, it never gives); a negative errno
+ * is what the guest gets instead. Called on the guest thread's host thread, by several at once.
+ */
+typedef int (*mayfly_policy_fn)(void *context, const mayfly_syscall *call);
+
+/* mayfly_process_options.flags */
+#define MAYFLY_PROCESS_SYSTEM 1u /* grant the host's /usr, /bin, /lib*, and of /etc what programs
+				    need to start: read-only */
+#define MAYFLY_PROCESS_TRACE 2u	 /* each system call, as strace prints them, to trace_write */
+#define MAYFLY_PROCESS_STATS 4u	 /* count and time them: mayfly_process_report() */
+#define MAYFLY_PROCESS_RESTORABLE 8u /* mayfly_process_restore() will be used: it then costs
+					what was written, and first writes cost more */
+#define MAYFLY_PROCESS_FIXED_LAYOUT 16u /* addresses are the same in each run */
+
+/* Where mayfly_process_run() stops for the caller. */
+#define MAYFLY_PAUSE_STDIN 1u /* before the first read of, or wait for, standard input */
+#define MAYFLY_PAUSE_MAIN 2u  /* at the entry of main() */
+#define MAYFLY_PAUSE_READY 4u /* when the program calls mayfly_ready() of mayfly_guest.h */
+
+typedef struct mayfly_process_options {
+	size_t size;
+	/*
+	 * What runs: a program's name (searched in PATH of `envp`, else in the usual
+	 * directories, within what is granted) or a path in the guest; if it is not granted but
+	 * a path on the host, that one file is granted. Or a snapshot of a program, which goes
+	 * on where it was taken.
+	 */
+	const char *program;
+	mayfly_snapshot *snapshot;
+	/*
+	 * NULL-terminated. argv NULL: just `program`. With a snapshot taken at MAYFLY_PAUSE_MAIN
+	 * or _READY, argv[1...] become the program's arguments; else they must be NULL.
+	 */
+	const char *const *argv;
+	const char *const *envp; /* NULL: empty. Not with a snapshot. */
+	const char *cwd;	 /* in the guest; NULL: "/" */
+	const mayfly_grant *grants;
+	size_t ngrants;
+	const mayfly_net_rule *net; /* nnet 0: no network */
+	size_t nnet;
+	const mayfly_publish *publish;
+	size_t npublish;
+	/*
+	 * Host descriptors for 0, 1 and 2, duplicated: -1 for none (/dev/null). Zero: the
+	 * caller's own standard streams are NOT given: set `streams` to use these.
+	 */
+	bool streams;
+	int stdin_fd, stdout_fd, stderr_fd;
+	uint32_t flags;	     /* MAYFLY_PROCESS_ */
+	uint64_t memory;     /* bytes that it may occupy, its files in memory included; 1 GiB */
+	uint64_t timeout_ns; /* wall clock of all runs together; 0: none */
+	uint64_t cpu_time_ns;
+	uint64_t max_output; /* bytes to standard output and error together; 0: no limit */
+	uint32_t max_files;  /* open descriptors; 256 */
+	uint32_t max_threads; /* 64, at most 200 */
+	mayfly_policy_fn policy;
+	void *policy_context;
+	mayfly_write_fn trace_write;
+	void *trace_context;
+	mayfly_notice_fn notice;
+	void *notice_context;
+} mayfly_process_options;
+
+#define MAYFLY_PROCESS_OPTIONS_INIT                                                            \
+	{                                                                                      \
+		.size = sizeof(mayfly_process_options)                                         \
+	}
+
+/*
+ * Make the VM and load the program, or continue the snapshot; nothing of it runs yet. Grants of
+ * a snapshot are not remembered: files that it had open are opened again within `options`'
+ * grants, and must be the same. Free with mayfly_process_free(). Errors: INVALID, NO_PROGRAM
+ * (not found within the grants), FORMAT (not an executable), UNSUPPORTED, IO, NOMEM,
+ * HYPERVISOR.
+ */
+MAYFLY_API int mayfly_process_new(const mayfly_process_options *options, mayfly_process **out,
+				  mayfly_error *err);
+MAYFLY_API void mayfly_process_free(mayfly_process *process);
+
+typedef enum mayfly_end {
+	MAYFLY_END_EXIT = 1,   /* exited with `status` */
+	MAYFLY_END_SIGNAL = 2, /* died of the signal `status` */
+	MAYFLY_END_PAUSE = 3   /* at the MAYFLY_PAUSE_ point `status`: may be run on */
+} mayfly_end;
+
+typedef struct mayfly_process_end {
+	size_t size;
+	mayfly_end end;
+	int status;
+	char message[MAYFLY_ERROR_MESSAGE_SIZE]; /* why it was killed, or "" */
+} mayfly_process_end;
+
+/*
+ * Run until it ends or reaches one of the points `pause_at` (MAYFLY_PAUSE_ bits). `end->size`
+ * must be set. Errors: TIMEOUT, INTERRUPTED, LIMIT, PROTOCOL (it has ended before), INVALID,
+ * NOMEM, HYPERVISOR: the process is of no more use, but restored.
+ */
+MAYFLY_API int mayfly_process_run(mayfly_process *process, uint32_t pause_at,
+				  mayfly_process_end *end, mayfly_error *err);
+
+/* From any thread: the run that is under way, or the next, ends with INTERRUPTED. */
+MAYFLY_API void mayfly_process_interrupt(mayfly_process *process);
+
+/*
+ * Snapshot a process that is paused: memory, threads, and what it has open, where that can be:
+ * INVALID names what cannot (connected sockets, for one). Free with mayfly_snapshot_unref().
+ */
+MAYFLY_API int mayfly_process_snapshot(mayfly_process *process, mayfly_snapshot **out,
+				       mayfly_error *err);
+
+/*
+ * Back to the snapshot it was made from (or `snap`, one of the same process, if not NULL) with
+ * new standard streams (descriptors as in the options), for another run. Needs
+ * MAYFLY_PROCESS_RESTORABLE. Errors: INVALID, IO, NOMEM, HYPERVISOR.
+ */
+MAYFLY_API int mayfly_process_restore(mayfly_process *process, mayfly_snapshot *snap,
+				      int stdin_fd, int stdout_fd, int stderr_fd,
+				      mayfly_error *err);
+
+/* The host port behind a published guest port, once the guest listens; else 0. Any thread. */
+MAYFLY_API uint16_t mayfly_process_published(mayfly_process *process, uint16_t guest_port);
+
+/* The table of system calls, with MAYFLY_PROCESS_STATS. Errors: INVALID. */
+MAYFLY_API int mayfly_process_report(mayfly_process *process, mayfly_write_fn write,
+				     void *context, mayfly_error *err);
+
+typedef struct mayfly_process_stats {
+	size_t size;
+	uint64_t memory;      /* bytes charged now */
+	uint64_t peak_memory; /* the most there ever were */
+	uint64_t cpu_time_ns;
+	uint64_t syscalls;
+	uint64_t output; /* bytes */
+	uint32_t threads;
+	uint32_t files;
+} mayfly_process_stats;
+
+/* `stats->size` must be set. Not while it runs. Errors: INVALID. */
+MAYFLY_API int mayfly_process_get_stats(mayfly_process *process, mayfly_process_stats *stats,
+					mayfly_error *err);
 
 /* --- The host ----------------------------------------------------------------------------- */
 

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A program's address space.
+ *
+ * The program's addresses are divided into 2 MiB pieces; each that is used gets a *chunk* of
+ * guest-physical memory, for good. Guest-physical memory is one range of the host process's
+ * addresses, so every guest address has one fixed host address, and what the program maps is
+ * mapped there, by the host's own mmap(2): files, copy-on-write, zero pages, accounting and
+ * eviction are the kernel's work, and KVM follows by its MMU notifier. Rights are in both
+ * places: in the host mapping (without PROT_EXEC), so that system calls on it fail as they
+ * should, and in the guest's page tables, so that the guest gets a page fault with an address.
+ *
+ * Order matters, because KVM may keep stale translations (PVM does): taking rights away writes
+ * the guest's table first and changes the host mapping second, which has KVM drop what it
+ * knows; giving rights does the reverse.
+ *
+ * Charge: `charged` counts bytes of writable private or anonymous memory in pieces that have a
+ * chunk, whether touched or not: an upper bound of what the host pays. memfs adds its files.
+ */
+#ifndef MAYFLY_LINUX_MM_H
+#define MAYFLY_LINUX_MM_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "core/error.h"
+#include "core/util.h"
+
+struct instance;
+struct file;
+
+#define MM_CHUNK ((uint64_t)2 << 20)
+#define MM_MAX_AREAS 16384 /* as vm.max_map_count, smaller: all VMs share the host's */
+/* No string or vector of the guest is longer: PATH_MAX, and IOV_MAX. */
+#define MM_MAX_IOV 1024
+
+/* A mapping (VMA): [start, end), ascending in mm->areas, not overlapping. */
+struct area {
+	uint64_t start, end;
+	uint32_t prot;	/* PROT_ */
+	uint32_t flags; /* MAP_SHARED or MAP_PRIVATE, MAP_ANONYMOUS, MAP_STACK, MAP_NORESERVE,
+			   MAP_GROWSDOWN */
+	uint64_t offset;      /* in the file, of start */
+	struct file *file;    /* counted; NULL: anonymous */
+	const char *name;     /* "[heap]", "[stack]": static; or NULL */
+};
+
+struct mm {
+	pthread_rwlock_t lock;
+	struct instance *inst; /* borrowed */
+	uint8_t *base;	       /* host address of gpa 0 */
+	uint64_t chunks_gpa;   /* gpa of chunk 0 */
+	uint32_t nchunks, max_chunks;
+	/* Hash table, va >> 21 to chunk number + 1; entries are never taken out; atomic. */
+	_Atomic uint64_t *chunk_table;
+	uint32_t chunk_mask;
+	struct area *areas;
+	size_t nareas, capacity;
+	uint64_t limit;	       /* bytes that may be charged */
+	atomic_ullong charged; /* memfs's share included */
+	uint64_t peak;
+	uint64_t brk_start, brk; /* of the heap */
+	uint64_t mmap_base;	 /* where the search for room begins */
+	uint64_t stack_top;
+	uint64_t arg_start, arg_end, env_start, env_end;
+	uint64_t entry, phdr, interp_base; /* for auxv */
+	uint64_t generation;		   /* differs after each change of areas */
+};
+
+/* --- For system calls on guest memory ----------------------------------------------------- */
+
+/*
+ * Copies that cannot fault the host, whatever the guest does meanwhile. 0 or -EFAULT; on
+ * failure a part may have been copied.
+ */
+int mm_read(struct mm *mm, void *to, uint64_t va, size_t len);
+int mm_write(struct mm *mm, uint64_t va, const void *from, size_t len);
+int mm_zero(struct mm *mm, uint64_t va, size_t len);
+/*
+ * A NUL-terminated string into to[size]. Gives its length, -EFAULT, or -ENAMETOOLONG if it does
+ * not fit with its NUL.
+ */
+ssize_t mm_read_string(struct mm *mm, char *to, size_t size, uint64_t va);
+
+/* Whole structures: mm_get(mm, &st, va), mm_put(mm, va, &st). */
+#define mm_get(mm, to, va) mm_read((mm), (to), (va), sizeof(*(to)))
+#define mm_put(mm, va, from) mm_write((mm), (va), (from), sizeof(*(from)))
+
+/*
+ * Host addresses of [va, va+len), for handing to the host's kernel, which checks rights and
+ * faults by itself, and for nothing else: memory there may vanish at any time. Fills iov[],
+ * at most `max` entries, gives how many; fewer bytes than asked if the range leaves the mapped
+ * areas or max is reached; -EFAULT if not even the first byte is mapped. len 0 gives 0. A guest
+ * that asks for more than the kernel's MAX_RW_COUNT gets that.
+ */
+int mm_iov(struct mm *mm, uint64_t va, uint64_t len, struct iovec *iov, int max);
+/*
+ * A guest's struct iovec[count] as the host's. At most MM_MAX_IOV of them: -EINVAL. iov[] has
+ * room for `max`; *total gets the bytes. As Linux: lengths over SSIZE_MAX: -EINVAL.
+ */
+int mm_guest_iov(struct mm *mm, uint64_t va, uint64_t count, struct iovec *iov, int max,
+		 uint64_t *total);
+
+/* The host address of an aligned word in guest memory for futex(2), or NULL. */
+uint32_t *mm_word(struct mm *mm, uint64_t va);
+
+/* Account for memory that is not mapped, such as memfs's. False: the limit is reached. */
+bool mm_charge(struct mm *mm, uint64_t bytes);
+void mm_uncharge(struct mm *mm, uint64_t bytes);
+
+/* --- Mapping ------------------------------------------------------------------------------ */
+
+int mm_init(struct mm *mm, struct instance *inst, uint64_t limit, mayfly_error *err);
+void mm_fini(struct mm *mm);
+
+/* mmap(2), with `file` (borrowed; counted by the area) instead of a descriptor. The address or
+ * -errno. */
+int64_t mm_map(struct mm *mm, uint64_t va, uint64_t len, uint32_t prot, uint32_t flags,
+	       struct file *file, uint64_t offset);
+int mm_unmap(struct mm *mm, uint64_t va, uint64_t len);
+int mm_protect(struct mm *mm, uint64_t va, uint64_t len, uint32_t prot);
+int64_t mm_remap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len, uint32_t flags,
+		 uint64_t new_va);
+int mm_advise(struct mm *mm, uint64_t va, uint64_t len, int advice);
+uint64_t mm_brk(struct mm *mm, uint64_t brk);
+
+/*
+ * A page fault: true if the access is all right now (a chunk was given); false: *signal and
+ * *code (si_code) are what Linux would send.
+ */
+bool mm_fault(struct mm *mm, uint64_t va, uint32_t error_code, int *signal, int *code);
+/*
+ * KVM could not reach memory behind a mapping (a file that was truncated, memory that is out):
+ * have the next access raise a page fault, which mm_fault() then explains. False if there is
+ * nothing of that kind.
+ */
+bool mm_revoke_unbacked(struct mm *mm);
+
+/* For /proc/self/maps: calls fn for each area, under the lock. */
+void mm_for_each(struct mm *mm, void (*fn)(void *context, const struct area *area),
+		 void *context);
+/* Bytes mapped, and charged, for /proc/self/status and statm. */
+uint64_t mm_total(struct mm *mm);
+
+#endif
