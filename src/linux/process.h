@@ -24,6 +24,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "abi/program.h"
 #include "core/random.h"
 #include "core/util.h"
 #include "core/watchdog.h"

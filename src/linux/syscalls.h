@@ -7,6 +7,7 @@
 #define MAYFLY_LINUX_SYSCALLS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct task;
