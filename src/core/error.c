@@ -28,6 +28,7 @@ static const struct {
 	{MAYFLY_E_LIMIT, "limit reached"},
 	{MAYFLY_E_PROTOCOL, "protocol broken by the guest"},
 	{MAYFLY_E_HOST_FUNCTION, "host function failed"},
+	{MAYFLY_E_NO_PROGRAM, "no such program"},
 };
 
 const char *mayfly_code_name(int code)

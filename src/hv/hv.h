@@ -22,6 +22,7 @@ enum hv_exit_kind {
 	HV_EXIT_HALT,	  /* HLT */
 	HV_EXIT_KICKED,	  /* hv_vcpu_kick(); guest state is between two instructions */
 	HV_EXIT_SHUTDOWN, /* triple fault */
+	HV_EXIT_MEMORY,	  /* the host has nothing behind an address of a slot, or not that right */
 	HV_EXIT_INTERNAL, /* the hypervisor cannot go on, e.g. an instruction it cannot emulate */
 	HV_EXIT_UNKNOWN
 };
@@ -69,6 +70,7 @@ struct hv_host {
 	 * never left ring 3 needs no hv_vcpu_reset().
 	 */
 	bool ring3_resets;
+	bool host_tsc;	      /* setup.host_tsc can be had */
 	uint64_t xcr0;	      /* of CPU_XCR0_ALLOWED */
 	uint32_t features[8]; /* CPUID words as guests see them, see cpuid.h */
 	int api_version;
@@ -86,8 +88,8 @@ struct hv_backend {
 	int (*vm_dirty)(struct hv_vm *vm, uint32_t slot, uint64_t *bitmap, mayfly_error *err);
 	int (*vm_clean)(struct hv_vm *vm, uint32_t slot, uint64_t pages, uint64_t *bitmap,
 			mayfly_error *err);
-	int (*vcpu_new)(struct hv_vm *vm, const struct cpu_setup *setup, struct hv_vcpu **out,
-			mayfly_error *err);
+	int (*vcpu_new)(struct hv_vm *vm, uint32_t number, const struct cpu_setup *setup,
+			struct hv_vcpu **out, mayfly_error *err);
 	void (*vcpu_free)(struct hv_vcpu *vcpu);
 	int (*vcpu_reset)(struct hv_vcpu *vcpu, const struct cpu_setup *setup,
 			  mayfly_error *err);
@@ -95,7 +97,10 @@ struct hv_backend {
 	int (*vcpu_get_regs)(struct hv_vcpu *vcpu, struct cpu_regs *regs, mayfly_error *err);
 	int (*vcpu_get_control)(struct hv_vcpu *vcpu, struct cpu_control *out,
 				mayfly_error *err);
+	int (*vcpu_set_ring3)(struct hv_vcpu *vcpu, const struct cpu_setup *setup,
+			      mayfly_error *err);
 	int (*vcpu_get_xsave)(struct hv_vcpu *vcpu, void *buffer, mayfly_error *err);
+	int (*vcpu_set_xsave)(struct hv_vcpu *vcpu, const void *buffer, mayfly_error *err);
 	int (*vcpu_run)(struct hv_vcpu *vcpu, struct hv_exit *exit, mayfly_error *err);
 	void (*vcpu_kick)(struct hv_vcpu *vcpu);
 	void (*vcpu_unkick)(struct hv_vcpu *vcpu);
@@ -157,11 +162,14 @@ static inline int hv_vm_clean(struct hv_vm *vm, uint32_t slot, uint64_t pages, u
 	return vm->ops->vm_clean(vm, slot, pages, bitmap, err);
 }
 
-/* The one vCPU of the VM, set up, general registers zero. Free with hv_vcpu_free(). */
-static inline int hv_vcpu_new(struct hv_vm *vm, const struct cpu_setup *setup,
+/*
+ * A vCPU, `number` its APIC id, unique in the VM and below info.max_vcpus; set up, general
+ * registers zero. Free with hv_vcpu_free(); the number cannot be used again.
+ */
+static inline int hv_vcpu_new(struct hv_vm *vm, uint32_t number, const struct cpu_setup *setup,
 			      struct hv_vcpu **out, mayfly_error *err)
 {
-	return vm->ops->vcpu_new(vm, setup, out, err);
+	return vm->ops->vcpu_new(vm, number, setup, out, err);
 }
 
 static inline void hv_vcpu_free(struct hv_vcpu *vcpu)
@@ -195,10 +203,26 @@ static inline int hv_vcpu_get_control(struct hv_vcpu *vcpu, struct cpu_control *
 	return vcpu->ops->vcpu_get_control(vcpu, out, err);
 }
 
+/*
+ * Segments, tables and control registers as `setup` has them: from wherever the guest was, it
+ * goes on in ring 3. Vector state, MSRs and general registers stay.
+ */
+static inline int hv_vcpu_set_ring3(struct hv_vcpu *vcpu, const struct cpu_setup *setup,
+				    mayfly_error *err)
+{
+	return vcpu->ops->vcpu_set_ring3(vcpu, setup, err);
+}
+
 /* The vector state in the standard format, CPU_XSAVE_BUFFER bytes. */
 static inline int hv_vcpu_get_xsave(struct hv_vcpu *vcpu, void *buffer, mayfly_error *err)
 {
 	return vcpu->ops->vcpu_get_xsave(vcpu, buffer, err);
+}
+
+/* The reverse. Errors: INVALID, for a state that the CPU cannot have. */
+static inline int hv_vcpu_set_xsave(struct hv_vcpu *vcpu, const void *buffer, mayfly_error *err)
+{
+	return vcpu->ops->vcpu_set_xsave(vcpu, buffer, err);
 }
 
 /* Until the next exit. Signals of the host thread are no exit. Errors: HYPERVISOR. */

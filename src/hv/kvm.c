@@ -268,8 +268,8 @@ static void kvm_vcpu_free(struct hv_vcpu *base)
 	free(vcpu);
 }
 
-static int kvm_vcpu_new(struct hv_vm *base, const struct cpu_setup *setup, struct hv_vcpu **out,
-			mayfly_error *err)
+static int kvm_vcpu_new(struct hv_vm *base, uint32_t number, const struct cpu_setup *setup,
+			struct hv_vcpu **out, mayfly_error *err)
 {
 	struct kvm_vm *vm = (struct kvm_vm *)base;
 	struct kvm_vcpu *vcpu = malloc(sizeof(*vcpu));
@@ -280,7 +280,7 @@ static int kvm_vcpu_new(struct hv_vm *base, const struct cpu_setup *setup, struc
 	vcpu->base.ops = &hv_kvm;
 	vcpu->host = vm->host;
 	vcpu->run = MAP_FAILED;
-	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, 0);
+	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)number);
 	if (vcpu->fd < 0) {
 		r = fail_resources(err, "KVM_CREATE_VCPU");
 	} else {
@@ -354,6 +354,10 @@ static int kvm_vcpu_run(struct hv_vcpu *base, struct hv_exit *exit, mayfly_error
 			decode_exit(vcpu->run, exit);
 			return 0;
 		}
+		if (r < 0 && errno == EFAULT) {
+			exit->kind = HV_EXIT_MEMORY;
+			return 0;
+		}
 		if (!benign)
 			return fail_errno(err, MAYFLY_E_HYPERVISOR, errno, "KVM_RUN");
 		if (is_kicked(vcpu->run)) {
@@ -395,7 +399,9 @@ const struct hv_backend hv_kvm = {
 	.vcpu_set_regs = kvm_vcpu_set_regs,
 	.vcpu_get_regs = kvm_vcpu_get_regs,
 	.vcpu_get_control = kvm_vcpu_get_control,
+	.vcpu_set_ring3 = kvm_vcpu_set_ring3,
 	.vcpu_get_xsave = kvm_vcpu_get_xsave,
+	.vcpu_set_xsave = kvm_vcpu_set_xsave,
 	.vcpu_run = kvm_vcpu_run,
 	.vcpu_kick = kvm_vcpu_kick,
 	.vcpu_unkick = kvm_vcpu_unkick,

@@ -39,6 +39,8 @@ int kvm_vcpu_reset(struct hv_vcpu *vcpu, const struct cpu_setup *setup, mayfly_e
 void kvm_vcpu_set_regs(struct hv_vcpu *vcpu, const struct cpu_regs *regs);
 int kvm_vcpu_get_regs(struct hv_vcpu *vcpu, struct cpu_regs *regs, mayfly_error *err);
 int kvm_vcpu_get_control(struct hv_vcpu *vcpu, struct cpu_control *out, mayfly_error *err);
+int kvm_vcpu_set_ring3(struct hv_vcpu *vcpu, const struct cpu_setup *setup, mayfly_error *err);
+int kvm_vcpu_set_xsave(struct hv_vcpu *vcpu, const void *buffer, mayfly_error *err);
 int kvm_vcpu_get_xsave(struct hv_vcpu *vcpu, void *buffer, mayfly_error *err);
 
 #endif

@@ -85,6 +85,11 @@ static const char *host_kind(void)
 	return "kvm";
 }
 
+static bool host_tsc_can_be_set(const struct kvm_host *host)
+{
+	return ioctl(host->fd, KVM_CHECK_EXTENSION, KVM_CAP_VCPU_ATTRIBUTES) > 0;
+}
+
 int kvm_arch_host_init(struct kvm_host *host, mayfly_error *err)
 {
 	_cleanup_free_ struct cpuid_leaf *leaves = calloc(MAX_CPUID, sizeof(*leaves));
@@ -124,6 +129,7 @@ int kvm_arch_host_init(struct kvm_host *host, mayfly_error *err)
 
 	info->fsgsbase = cpuid_has(info->features, CPUID_7_EBX, CPUID_BIT_FSGSBASE);
 	info->ring3_resets = info->fsgsbase;
+	info->host_tsc = !info->ring0_native || host_tsc_can_be_set(host);
 	info->xsave = info->xcr0 && cpuid_has(info->features, CPUID_1_ECX, CPUID_BIT_XSAVE);
 	return 0;
 }
@@ -235,6 +241,26 @@ static int set_msrs(struct kvm_vcpu *vcpu, const struct cpu_setup *setup, bool a
 	return 0;
 }
 
+/*
+ * Take KVM's offset off the guest's TSC (Documentation/virt/kvm/devices/vcpu.rst 4.1). PVM has
+ * none: ring 3 executes RDTSC itself.
+ */
+static int set_host_tsc(struct kvm_vcpu *vcpu, mayfly_error *err)
+{
+	uint64_t offset = 0;
+	struct kvm_device_attr attr = {
+		.group = KVM_VCPU_TSC_CTRL,
+		.attr = KVM_VCPU_TSC_OFFSET,
+		.addr = (uint64_t)(uintptr_t)&offset,
+	};
+
+	if (!vcpu->host->info.ring0_native || !vcpu->host->info.host_tsc)
+		return 0;
+	if (ioctl(vcpu->fd, KVM_SET_DEVICE_ATTR, &attr) < 0)
+		return fail_errno(err, MAYFLY_E_HYPERVISOR, errno, "KVM_VCPU_TSC_OFFSET");
+	return 0;
+}
+
 int kvm_arch_vcpu_init(struct kvm_vcpu *vcpu, const struct cpu_setup *setup, mayfly_error *err)
 {
 	int r;
@@ -243,6 +269,12 @@ int kvm_arch_vcpu_init(struct kvm_vcpu *vcpu, const struct cpu_setup *setup, may
 		return fail_errno(err, MAYFLY_E_HYPERVISOR, errno, "KVM_SET_CPUID2");
 	build_sregs(vcpu->host, setup, &vcpu->run->s.regs.sregs);
 	vcpu->run->kvm_dirty_regs = KVM_SYNC_X86_SREGS;
+	vcpu->run->kvm_valid_regs = setup->sync_regs ? KVM_SYNC_X86_REGS : 0;
+	if (setup->host_tsc) {
+		r = set_host_tsc(vcpu, err);
+		if (r < 0)
+			return r;
+	}
 	/* CR4.OSXSAVE comes with the first run; KVM lets XCR0 be set before. */
 	r = set_xcr0(vcpu, err);
 	return r < 0 ? r : set_msrs(vcpu, setup, false, err);
@@ -341,7 +373,9 @@ int kvm_vcpu_get_regs(struct hv_vcpu *base, struct cpu_regs *r, mayfly_error *er
 	struct kvm_vcpu *vcpu = (struct kvm_vcpu *)base;
 	struct kvm_regs k;
 
-	if (ioctl(vcpu->fd, KVM_GET_REGS, &k) < 0)
+	if (vcpu->run->kvm_valid_regs & KVM_SYNC_X86_REGS)
+		k = vcpu->run->s.regs.regs;
+	else if (ioctl(vcpu->fd, KVM_GET_REGS, &k) < 0)
 		return fail_errno(err, MAYFLY_E_HYPERVISOR, errno, "KVM_GET_REGS");
 	*r = (struct cpu_regs){
 		.rax = k.rax,
@@ -380,6 +414,26 @@ int kvm_vcpu_get_control(struct hv_vcpu *base, struct cpu_control *out, mayfly_e
 		.cs = s.cs.selector,
 		.ss = s.ss.selector,
 	};
+	return 0;
+}
+
+int kvm_vcpu_set_ring3(struct hv_vcpu *base, const struct cpu_setup *setup, mayfly_error *err)
+{
+	struct kvm_vcpu *vcpu = (struct kvm_vcpu *)base;
+
+	(void)err;
+	build_sregs(vcpu->host, setup, &vcpu->run->s.regs.sregs);
+	vcpu->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
+	return 0;
+}
+
+int kvm_vcpu_set_xsave(struct hv_vcpu *base, const void *buffer, mayfly_error *err)
+{
+	struct kvm_vcpu *vcpu = (struct kvm_vcpu *)base;
+
+	if (ioctl(vcpu->fd, KVM_SET_XSAVE, buffer) < 0)
+		return fail_errno(err, errno == EINVAL ? MAYFLY_E_INVALID : MAYFLY_E_HYPERVISOR,
+				  errno, "KVM_SET_XSAVE");
 	return 0;
 }
 

@@ -211,15 +211,15 @@ static int vm_clean(struct hv_vm *base, uint32_t id, uint64_t pages, uint64_t *b
 
 /* --- vCPUs -------------------------------------------------------------------------------- */
 
-static int vcpu_new(struct hv_vm *base, const struct cpu_setup *setup, struct hv_vcpu **out,
-		    mayfly_error *err)
+static int vcpu_new(struct hv_vm *base, uint32_t number, const struct cpu_setup *setup,
+		    struct hv_vcpu **out, mayfly_error *err)
 {
 	struct mock_vm *vm = (struct mock_vm *)base;
 	int r = enter(MOCK_VCPU_NEW, err);
 
 	if (r < 0)
 		return r;
-	if (vm->has_vcpu)
+	if (vm->has_vcpu || number)
 		return fail(err, MAYFLY_E_HYPERVISOR, "a second vCPU");
 	vm->has_vcpu = true;
 	vm->setup = *setup;
@@ -278,6 +278,25 @@ static int vcpu_get_control(struct hv_vcpu *vcpu, struct cpu_control *out, mayfl
 	if (r == 0)
 		*out = mock_vm_of(vcpu)->control;
 	return r;
+}
+
+static int vcpu_set_ring3(struct hv_vcpu *vcpu, const struct cpu_setup *setup,
+			  mayfly_error *err)
+{
+	struct mock_vm *vm = mock_vm_of(vcpu);
+
+	(void)err;
+	vm->setup = *setup;
+	vm->control.fs_base = setup->fs_base;
+	vm->control.gs_base = setup->gs_base;
+	return 0;
+}
+
+static int vcpu_set_xsave(struct hv_vcpu *vcpu, const void *buffer, mayfly_error *err)
+{
+	(void)err;
+	memcpy(mock_vm_of(vcpu)->xsave, buffer, CPU_XSAVE_BUFFER);
+	return 0;
 }
 
 static int vcpu_get_xsave(struct hv_vcpu *vcpu, void *buffer, mayfly_error *err)
@@ -505,7 +524,9 @@ const struct hv_backend hv_mock = {
 	.vcpu_set_regs = vcpu_set_regs,
 	.vcpu_get_regs = vcpu_get_regs,
 	.vcpu_get_control = vcpu_get_control,
+	.vcpu_set_ring3 = vcpu_set_ring3,
 	.vcpu_get_xsave = vcpu_get_xsave,
+	.vcpu_set_xsave = vcpu_set_xsave,
 	.vcpu_run = vcpu_run,
 	.vcpu_kick = vcpu_kick,
 	.vcpu_unkick = vcpu_unkick,

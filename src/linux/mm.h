@@ -53,6 +53,7 @@ struct area {
 struct mm {
 	pthread_rwlock_t lock;
 	struct instance *inst; /* borrowed */
+	pid_t self;	       /* the host process */
 	uint8_t *base;	       /* host address of gpa 0 */
 	uint64_t chunks_gpa;   /* gpa of chunk 0 */
 	uint32_t nchunks, max_chunks;
@@ -69,7 +70,16 @@ struct mm {
 	uint64_t stack_top;
 	uint64_t arg_start, arg_end, env_start, env_end;
 	uint64_t entry, phdr, interp_base; /* for auxv */
+	uint16_t phnum;
 	uint64_t generation;		   /* differs after each change of areas */
+	/* Page tables above the last level: pages used of PROG_TABLES_PAGES. */
+	uint32_t tables_used;
+	/*
+	 * For restores, else NULL. Bitmaps: private pages that the host wrote; chunks whose host
+	 * mappings are no longer just the snapshot's.
+	 */
+	uint64_t *host_wrote;
+	uint64_t *remapped;
 };
 
 /* --- For system calls on guest memory ----------------------------------------------------- */
@@ -128,6 +138,11 @@ int64_t mm_remap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len
 		 uint64_t new_va);
 int mm_advise(struct mm *mm, uint64_t va, uint64_t len, int advice);
 uint64_t mm_brk(struct mm *mm, uint64_t brk);
+
+/* msync(2), mincore(2) into guest memory at `result`; whether all of a range is mapped. */
+int mm_sync(struct mm *mm, uint64_t va, uint64_t len, int flags);
+int mm_resident(struct mm *mm, uint64_t va, uint64_t len, uint64_t result);
+bool mm_mapped(struct mm *mm, uint64_t va, uint64_t len);
 
 /*
  * A page fault: true if the access is all right now (a chunk was given); false: *signal and

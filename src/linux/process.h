@@ -32,12 +32,15 @@
 #include "linux/mm.h"
 #include "linux/sigstate.h"
 #include "linux/syscalls.h"
+#include "linux/vdso.h"
 #include "linux/vfs.h"
 #include "snapshot/instance.h"
 
 /* The one process's identity, as the guest sees it. */
 #define PROCESS_PID 1000
 #define PROCESS_PPID 1
+/* It leads its process group; the session is its parent's, as of a shell's job. */
+#define PROCESS_SID 1
 #define PROCESS_DEFAULT_THREADS 64
 
 /* Not errnos of Linux's ABI: how an interrupted call wants to go on; never seen by guests. */
@@ -48,11 +51,37 @@
 
 struct process;
 
+#define TASK_NO_SYSCALL UINT64_MAX
+
 /* Where a call goes on that ended by ERESTART_RESTARTBLOCK. */
 struct restart {
 	syscall_fn *fn;
 	uint64_t arg[6];
 	struct timespec deadline;
+};
+
+/*
+ * What a task was told by prctl(2) and the sched_ calls, and tells again; others may set it, so
+ * under tasks_lock. All zero at first; a new thread gets its parent's, less pdeath_signal.
+ */
+struct task_attr {
+	uint64_t timer_slack; /* ns; 0: the default */
+	uint64_t affinity;    /* CPUs 0 to 63; 0: all */
+	uint32_t policy;      /* SCHED_ */
+	int nice;
+	uint32_t ioprio; /* 0: never set */
+	int pdeath_signal;
+	bool reset_on_fork;
+	bool keep_caps;
+};
+
+/* The same of the whole process. */
+struct process_attr {
+	uint32_t personality;
+	bool undumpable;
+	bool no_new_privs;
+	bool thp_disabled;
+	bool subreaper;
 };
 
 struct task {
@@ -70,7 +99,14 @@ struct task {
 	 */
 	struct cpu_regs regs;
 	uint64_t syscall; /* the number, while one is being answered; else -1 */
+	int64_t result;	  /* of that call */
 	bool in_ring0;	  /* the vCPU stopped there: it must be put back to ring 3 */
+	bool not_entered; /* it was kicked before it went into the VM */
+	bool pause_passed; /* it goes on from a point at which it was paused: not again there */
+	atomic_bool in_guest;
+	/* The last page fault, and how often it came in a row. */
+	uint64_t fault_va, fault_rip;
+	uint32_t same_faults;
 	bool regs_changed; /* whole registers are to be set: signals, sigreturn, clone, restart */
 
 	/* Interrupting it: see task_kick(). */
@@ -78,6 +114,9 @@ struct task {
 	int kick_fd;	    /* eventfd, readable while kicked */
 
 	struct sigtask sig; /* sigstate.h */
+	/* Under tasks_lock: see task_cpu_attach(). */
+	clockid_t cpu_clock;
+	int64_t cpu_offset, cpu_user_offset;
 	struct restart restart;
 
 	uint64_t clear_child_tid; /* guest address, 0: none */
@@ -85,7 +124,13 @@ struct task {
 	uint64_t rseq;
 	char name[16]; /* PR_SET_NAME */
 	bool exiting;
+	int exit_status;
 	uint64_t traced_at; /* ns, when the call began, for --trace and --stats */
+	struct syscall_paths *paths; /* the call's, once copied: see task_path() */
+	struct trace_call *traced;   /* the call's line so far: trace.c */
+	struct task_attr attr;
+	/* Calls made; written by its own thread, atomically: others may read it. */
+	uint64_t syscalls;
 };
 
 /* What ended it, or stopped it for the caller. */
@@ -109,7 +154,9 @@ struct process {
 	struct files files;
 	struct vfs *vfs;
 	struct sigprocess sig;
-	struct netpolicy *net; /* NULL: no network */
+	struct vdso_clock clock;
+	struct netpolicy *net; /* NULL: no network; outlives `files` */
+	struct loopback *_Atomic loopback; /* loopback.h, made at first use: sockets_end() */
 
 	/* Tasks. */
 	pthread_mutex_t tasks_lock;
@@ -118,13 +165,23 @@ struct process {
 	uint32_t ntasks;
 	uint32_t max_tasks;
 	int next_tid;
+	uint64_t ended_cpu_ns, ended_user_ns; /* CPU time of tasks that ended */
 	uint64_t vcpus_used[(PROG_MAX_VCPUS + 63) / 64]; /* bitmap */
 	struct hv_vcpu *vcpus[PROG_MAX_VCPUS];		 /* made; reused by later tasks */
 
 	/* How it goes; under tasks_lock. */
 	enum process_state state;
 	int status;
-	bool stopping; /* all tasks are to leave: exit_group, death, pause */
+	atomic_bool stopping; /* all tasks are to leave: exit_group, death, pause */
+	bool fixed_layout;    /* addresses are not random */
+	uint64_t main_va;     /* of main(), 0: not known; and the byte that its breakpoint covers */
+	uint8_t main_byte;
+	bool main_armed;
+	bool interrupted; /* before it ran */
+	uint64_t ended_syscalls; /* of tasks that ended */
+	uint32_t nhosts;  /* host threads of tasks, but the caller's own */
+	int leader_status;
+	bool restorable;
 	bool core_signal;
 	char message[MAYFLY_ERROR_MESSAGE_SIZE]; /* why it was killed, or "" */
 	mayfly_error error;			 /* PROCESS_FAILED */
@@ -132,10 +189,15 @@ struct process {
 	/* Limits. 0: none. */
 	struct watchdog_entry watch;
 	uint64_t timeout_ns;
+	uint64_t wall_used;	/* in earlier runs */
+	uint64_t wall_deadline; /* of this one */
 	uint64_t cpu_limit_ns;
 	uint64_t max_output;
 	atomic_ullong output; /* bytes written to the standard streams */
-	struct rlimit rlimits[RLIM_NLIMITS]; /* what the guest is told and may lower */
+	/* What the guest is told and may lower; under tasks_lock: see limits_soft(). */
+	struct rlimit rlimits[RLIM_NLIMITS];
+	struct process_attr attr;
+	uint32_t cpus; /* see process_cpus() */
 
 	/* What the program was started with. */
 	char *exe; /* guest path of the executable */
@@ -183,6 +245,21 @@ bool deadline_after(const struct timespec *relative, struct timespec *deadline);
 /* Any thread: have the task leave the VM or its wait soon, once, to look at what changed. */
 void task_kick(struct task *t);
 
+/* --- CPU time (sys_time.c) ---------------------------------------------------------------- */
+
+/*
+ * On the task's own host thread: from now on, until task_cpu_detach() on the same thread, the
+ * CPU time of this thread is the task's. They take tasks_lock. When a task is over, its time
+ * goes to ended_cpu_ns by task_cpu_end(), which wants tasks_lock held.
+ */
+void task_cpu_attach(struct task *t);
+void task_cpu_detach(struct task *t);
+void task_cpu_end(struct task *t);
+/* ns. Hold tasks_lock. `user`: without what the host's kernel did for it. */
+uint64_t task_cpu_ns(const struct task *t, bool user);
+/* Of all tasks, those that ended included. Takes tasks_lock. */
+uint64_t process_cpu_ns(struct process *p, bool user);
+
 /* --- Life --------------------------------------------------------------------------------- */
 
 /* The task that has this tid, or NULL; hold tasks_lock. */
@@ -195,9 +272,31 @@ void process_kill(struct process *p, int signal, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* A line to the user once for each `bit` of the NOTICE_ ones. */
-enum { NOTICE_FORK = 1, NOTICE_EXEC = 2, NOTICE_MEMORY = 4, NOTICE_NET = 8 };
+enum { NOTICE_FORK = 1, NOTICE_EXEC = 2, NOTICE_MEMORY = 4, NOTICE_NET = 8, NOTICE_STOP = 16 };
 void process_notice(struct process *p, unsigned bit, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* sys_limits.c: the limits at the start, from files.max, mm.limit, max_tasks, cpu_limit_ns; and
+ * the number of CPUs. */
+void limits_init(struct process *p);
+/* The soft limit RLIMIT_`resource` now, RLIM_INFINITY for none. No lock needed. */
+uint64_t limits_soft(struct process *p, int resource);
+/*
+ * sys_sched.c: how many CPUs the program sees, numbered from 0, at most 64: the host's that it
+ * may run on, but not more than it may have threads.
+ */
+uint32_t process_cpus(const struct process *p);
+uint32_t sched_count_cpus(uint32_t max_tasks);
+/* Whether there is a task `tid`; takes tasks_lock. */
+/* Calls made by all tasks so far. */
+uint64_t process_syscalls(struct process *p);
+bool process_has_task(struct process *p, int tid);
+
+/*
+ * socket.c: drop what the process's own network still holds (descriptors in messages that never
+ * arrived). After the last task, before files_fini().
+ */
+void sockets_end(struct process *p);
 
 /* Pause there if the caller asked for this MAYFLY_PAUSE_ bit; true: give up the call, it is
  * run again when the process goes on. */

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct task;
 
@@ -19,9 +20,15 @@ struct syscall_entry {
 	const char *name; /* NULL: no such number */
 	syscall_fn *fn;	  /* NULL: refused with ENOSYS */
 	/*
-	 * For --trace, a letter an argument: d int, u unsigned, x hex, o octal, p address,
-	 * s path or string, b buffer (length: the next argument), B the same for output, f
-	 * descriptor, D directory descriptor, F flags (in hex), t timespec, i iovec, S signal.
+	 * A letter an argument: which are paths, and how --trace prints them.
+	 *
+	 *   d int, l 64-bit, u unsigned, x hex, o octal, p address, S signal
+	 *   f descriptor, D directory descriptor
+	 *   s path, n other string
+	 *   b buffer (length: the next argument), B the same, filled by the call
+	 *   i iovec (count: the next argument), I the same, filled; t timespec, T the same, filled
+	 *
+	 * The others are names of constants: trace_names.c has them.
 	 */
 	const char *args;
 };
@@ -41,5 +48,14 @@ extern const struct syscall_entry syscall_table[SYSCALL_COUNT];
  * ERESTART codes included. No other way to a sys_ function.
  */
 int64_t syscall_dispatch(struct task *t);
+
+/*
+ * The path that is argument `which` (0: the first path among the call's arguments, 1: the second)
+ * and lies at `va`, into buf[VFS_PATH_MAX]. Its length, -EFAULT or -ENAMETOOLONG; an empty one is
+ * the caller's to judge. All path calls get their paths by this and read none by themselves: if
+ * there is a policy or a trace, the path was copied before it was asked, and this gives that
+ * copy, so that what was allowed is what is used, whatever the guest's other threads write there.
+ */
+ssize_t task_path(struct task *t, int which, uint64_t va, char *buf);
 
 #endif

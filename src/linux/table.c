@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "linux/syscalls.h"
+/* The table of system calls, and the one way to them. */
+#include <errno.h>
+#include <string.h>
 
+#include "linux/process.h"
+#include "linux/trace.h"
+
+/* Until all of them are written: those that are missing are NULL, ENOSYS. */
 #define SYSCALL(number, name, args) __attribute__((weak)) syscall_fn sys_##name;
 #define REFUSED(number, name, args)
 #include "linux/syscalls.def"
@@ -14,3 +20,150 @@ const struct syscall_entry syscall_table[SYSCALL_COUNT] = {
 #undef SYSCALL
 #undef REFUSED
 };
+
+#define MAX_ERRNO 4095 /* results from -4095 on are errors: include/linux/err.h */
+
+static const struct syscall_entry no_entry = {NULL, NULL, ""};
+
+/*
+ * The bounds check again, without a branch that could be predicted: while the check is still
+ * being speculated on, the guest's number must not select a function pointer from beyond the
+ * table (Documentation/admin-guide/hw-vuln/spectre.rst, variant 1).
+ */
+static inline uint64_t index_nospec(uint64_t index, uint64_t count)
+{
+	uint64_t mask;
+
+	/* clang-format off */
+	__asm__ volatile("cmp %2, %1\n\t"
+			 "sbb %0, %0" : "=r"(mask) : "r"(index), "r"(count) : "cc");
+	/* clang-format on */
+	return index & mask;
+}
+
+static const struct syscall_entry *find_entry(uint64_t number)
+{
+	if (number >= SYSCALL_COUNT)
+		return &no_entry;
+	return &syscall_table[index_nospec(number, SYSCALL_COUNT)];
+}
+
+static int64_t call(struct task *t, const struct syscall_entry *entry, const uint64_t a[6])
+{
+	return entry->fn ? entry->fn(t, a) : -ENOSYS;
+}
+
+/* --- Paths -------------------------------------------------------------------------------- */
+
+/* The paths of a call as they were when it began. */
+struct syscall_paths {
+	struct {
+		uint64_t va;
+		ssize_t len; /* or -errno */
+		char text[VFS_PATH_MAX];
+	} path[2];
+};
+
+static void copy_paths(struct task *t, const char *args, const uint64_t a[6],
+		       struct syscall_paths *paths)
+{
+	int n = 0;
+
+	for (int i = 0; i < 6 && args[i]; i++) {
+		if (args[i] != 's' || n == (int)ARRAY_SIZE(paths->path))
+			continue;
+		paths->path[n].va = a[i];
+		paths->path[n].len = mm_read_string(&t->process->mm, paths->path[n].text,
+						    sizeof(paths->path[n].text), a[i]);
+		if (paths->path[n].len < 0)
+			paths->path[n].text[0] = '\0';
+		n++;
+	}
+	for (; n < (int)ARRAY_SIZE(paths->path); n++) {
+		paths->path[n].va = 0;
+		paths->path[n].len = -EFAULT;
+	}
+}
+
+ssize_t task_path(struct task *t, int which, uint64_t va, char *buf)
+{
+	const struct syscall_paths *paths = t->paths;
+
+	if (!paths)
+		return mm_read_string(&t->process->mm, buf, VFS_PATH_MAX, va);
+	/* Another address than the policy was shown: a mistake in the table, never let through. */
+	if (which < 0 || which >= (int)ARRAY_SIZE(paths->path) || paths->path[which].va != va)
+		return -EFAULT;
+	if (paths->path[which].len >= 0)
+		memcpy(buf, paths->path[which].text, (size_t)paths->path[which].len + 1);
+	return paths->path[which].len;
+}
+
+/* --- Dispatch ----------------------------------------------------------------------------- */
+
+static int64_t ask_policy(struct task *t, const struct syscall_entry *entry,
+			  const uint64_t a[6])
+{
+	struct process *p = t->process;
+	mayfly_syscall asked = {
+		.size = sizeof(asked),
+		.number = t->syscall,
+		.name = entry->name,
+		.tid = t->tid,
+	};
+	int answer;
+
+	memcpy(asked.args, a, sizeof(asked.args));
+	if (t->paths->path[0].len >= 0)
+		asked.path = t->paths->path[0].text;
+	if (t->paths->path[1].len >= 0)
+		asked.path2 = t->paths->path[1].text;
+	answer = p->policy(p->policy_context, &asked);
+	if (answer == 0)
+		return 0;
+	/* No errno: the guest would take it for a result. */
+	return answer >= -MAX_ERRNO && answer < 0 ? answer : -EPERM;
+}
+
+/* Out of the way of the usual case, which needs none of this room on the stack. */
+static __attribute__((noinline)) int64_t dispatch_observed(struct task *t,
+							   const struct syscall_entry *entry,
+							   const uint64_t a[6])
+{
+	struct process *p = t->process;
+	struct syscall_paths paths;
+	struct trace_call traced;
+	int64_t result = 0;
+
+	if (p->policy || trace_has_lines(p->trace)) {
+		copy_paths(t, entry->args, a, &paths);
+		t->paths = &paths;
+	}
+	if (p->trace)
+		trace_enter(t, &traced, t->syscall, a);
+	if (p->policy && entry->fn)
+		result = ask_policy(t, entry, a);
+	if (result == 0)
+		result = call(t, entry, a);
+	if (p->trace)
+		trace_leave(t, t->syscall, a, result);
+	t->paths = NULL;
+	return result;
+}
+
+int64_t syscall_dispatch(struct task *t)
+{
+	const struct cpu_regs *regs = &t->regs;
+	const uint64_t a[6] = {regs->rdi, regs->rsi, regs->rdx, regs->r10, regs->r8, regs->r9};
+	/* As Linux: the number is 32 bits wide. x32's, with bit 30, are beyond the table. */
+	uint64_t number = (uint32_t)regs->rax;
+	const struct syscall_entry *entry = find_entry(number);
+
+	t->syscall = number;
+	__atomic_store_n(&t->syscalls, t->syscalls + 1, __ATOMIC_RELAXED);
+	if (number == PROG_SYS_READY)
+		return process_pause(t, MAYFLY_PAUSE_READY) ? -ERESTARTNOINTR : 0;
+	if (t->process->policy || t->process->trace)
+		return dispatch_observed(t, entry, a);
+	return call(t, entry, a);
+}

@@ -41,14 +41,20 @@ void vfs_free(struct vfs *vfs);
 
 /*
  * Mount `host` (path on the host; must exist; NULL but for HOST and OVERLAY) on `guest`, an
- * absolute path, whose missing directories are made. A file on a file's name. Later mounts
- * cover earlier ones. Errors: INVALID, IO (which names the path), NOMEM.
+ * absolute path, whose missing directories are made (never the host's). A file on a file's name.
+ * Later mounts cover earlier ones; a mount on "/" keeps what is mounted beneath. Where `host` is
+ * a symbolic link, has the same path as `guest`, and leads to something that was mounted before,
+ * the guest gets the same link instead: mount /usr before /bin. Errors: INVALID, IO (which names
+ * the path), NOMEM.
  */
 int vfs_mount(struct vfs *vfs, enum vfs_mount_kind kind, const char *host, const char *guest,
 	      bool writable, mayfly_error *err);
 
 /* The current directory. Errors: -ENOENT, ... */
 int vfs_chdir(struct vfs *vfs, const char *path);
+int vfs_fchdir(struct vfs *vfs, struct file *file);
+/* Its path and its length; -ENOENT: it was removed, or moved out of reach. */
+ssize_t vfs_getcwd(struct vfs *vfs, char path[VFS_PATH_MAX]);
 
 /*
  * Open as openat(2) does, O_CREAT, O_EXCL, O_TRUNC, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_TMPFILE
@@ -68,6 +74,16 @@ int vfs_fstat(struct vfs *vfs, struct file *file, struct stat *st);
  * O_PATH descriptor of the directory and the last component. -errno; -EACCES where not writable.
  */
 int vfs_parent(struct vfs *vfs, const char *path, int *dir_fd, char name[VFS_NAME_MAX + 1]);
+
+/* lseek(2) of a FILE_DIRECTORY: to where a listing was, or to 0, its beginning. */
+int64_t vfs_seek(struct file *file, int64_t offset, int whence);
+
+/* Change a file's size; -EINVAL where that cannot be. */
+int vfs_ftruncate(struct vfs *vfs, struct file *file, uint64_t size);
+/* As fallocate(2). */
+int vfs_fallocate(struct vfs *vfs, struct file *file, int mode, uint64_t offset, uint64_t len);
+/* As lseek(2) of a directory. */
+int64_t vfs_seek_directory(struct file *file, int64_t offset, int whence);
 
 /* memfs's and FILE_DIRECTORY's part of file_put(). */
 void vfs_file_release(struct file *file);

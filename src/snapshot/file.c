@@ -24,7 +24,7 @@
 #include "snapshot/snapshot.h"
 
 #define MAGIC "MAYFLY\r\n"
-#define VERSION 1
+#define VERSION 2
 #define MAX_DESCRIPTION ((uint64_t)64 << 20)
 #define CHUNK_PAGES 256
 
@@ -33,7 +33,7 @@ struct header {
 	uint32_t version;
 	uint32_t kind;
 	uint64_t file_len;
-	uint64_t description_len; /* at PAGE_SIZE */
+	uint64_t description_len; /* at PAGE_SIZE: the guest's, then the kind's part of the snapshot */
 	uint64_t shared_offset;
 	uint64_t shared_len; /* without the system part */
 	uint64_t private_offset;
@@ -41,9 +41,10 @@ struct header {
 	uint64_t npresent;
 	uint64_t xcr0;
 	uint32_t features[CPUID_WORDS];
+	uint64_t extra_len; /* of the description: the latter */
 	uint64_t body_hash;
 	uint64_t header_hash; /* of the page with this field zero */
-	uint8_t reserved[PAGE_SIZE - 128];
+	uint8_t reserved[PAGE_SIZE - 136];
 };
 
 _Static_assert(sizeof(struct header) == PAGE_SIZE, "the header is one page");
@@ -111,6 +112,28 @@ static int write_body(const struct mayfly_snapshot *snap, const uint8_t *descrip
 	return r;
 }
 
+/* What the kind says of the guest, and of the snapshot. */
+static int describe(const struct mayfly_snapshot *snap, uint8_t **out, size_t *len,
+		    mayfly_error *err)
+{
+	uint8_t *whole;
+	int r = snap->guest->kind->encode(snap->guest, out, len, err);
+
+	if (r < 0 || !snap->extra_len)
+		return r;
+	if (snap->extra_len > MAX_DESCRIPTION - *len)
+		return fail(err, MAYFLY_E_TOO_LARGE,
+			    "its state has %zu bytes, too many to save (at most 64 MiB)",
+			    snap->extra_len);
+	whole = realloc(*out, *len + snap->extra_len);
+	if (!whole)
+		return fail(err, MAYFLY_E_NOMEM, "no memory to save a snapshot");
+	memcpy(whole + *len, snap->extra, snap->extra_len);
+	*out = whole;
+	*len += snap->extra_len;
+	return 0;
+}
+
 static int write_file(const struct mayfly_snapshot *snap, int fd, mayfly_error *err)
 {
 	const struct guest *g = snap->guest;
@@ -121,7 +144,7 @@ static int write_file(const struct mayfly_snapshot *snap, int fd, mayfly_error *
 
 	if (!h)
 		return fail(err, MAYFLY_E_NOMEM, "no memory to save a snapshot");
-	r = g->kind->encode(g, &description, &description_len, err);
+	r = describe(snap, &description, &description_len, err);
 	if (r < 0)
 		return r;
 	memset(h, 0, sizeof(*h));
@@ -129,6 +152,7 @@ static int write_file(const struct mayfly_snapshot *snap, int fd, mayfly_error *
 	h->version = VERSION;
 	h->kind = g->kind->id;
 	h->description_len = description_len;
+	h->extra_len = snap->extra_len;
 	h->shared_len = g->map.shared_len - g->system_len;
 	h->private_len = g->map.private_len;
 	h->npresent = snap->npresent;
@@ -194,7 +218,8 @@ static int check_header(const struct header *h, uint64_t file_len, const struct 
 			    file_len < h->file_len ? "truncated" : "too long",
 			    (unsigned long long)file_len, (unsigned long long)h->file_len);
 	/* The rest holds for any file that we wrote; a crafted one is stopped here. */
-	if (h->description_len > MAX_DESCRIPTION || h->shared_len > file_len ||
+	if (h->description_len > MAX_DESCRIPTION || h->extra_len > h->description_len ||
+	    h->shared_len > file_len ||
 	    h->private_len > file_len || ((h->shared_len | h->private_len) & PAGE_MASK) ||
 	    !h->private_len)
 		return fail(err, MAYFLY_E_FORMAT, "the header's lengths make no sense");
@@ -313,7 +338,7 @@ static int make_guest(int fd, const struct header *h, const struct guest_kind *k
 		      const uint8_t *description, struct guest **out, mayfly_error *err)
 {
 	struct guest *g;
-	int r = kind->decode(description, h->description_len, &g, err);
+	int r = kind->decode(description, h->description_len - h->extra_len, &g, err);
 
 	if (r < 0)
 		return r;
@@ -334,6 +359,19 @@ static int make_guest(int fd, const struct header *h, const struct guest_kind *k
 	else
 		*out = g;
 	return r;
+}
+
+static int copy_extra(const struct header *h, const uint8_t *description,
+		      struct snapshot_pages *pages, mayfly_error *err)
+{
+	if (!h->extra_len)
+		return 0;
+	pages->extra = malloc(h->extra_len);
+	if (!pages->extra)
+		return fail(err, MAYFLY_E_NOMEM, "no memory to open a snapshot");
+	memcpy(pages->extra, description + h->description_len - h->extra_len, h->extra_len);
+	pages->extra_len = h->extra_len;
+	return 0;
 }
 
 static int open_fd(int *fd, const struct guest_kind *const *kinds, const struct hv_host *host,
@@ -376,14 +414,19 @@ static int open_fd(int *fd, const struct guest_kind *const *kinds, const struct 
 		r = make_guest(*fd, h, kind, description, &g, err);
 	if (r < 0)
 		return r;
-	pages = (struct snapshot_pages){*fd, h->private_offset, present, h->npresent};
-	r = snapshot_new(g, &pages, out, err);
+	pages = (struct snapshot_pages){*fd, h->private_offset, present, h->npresent, NULL, 0};
+	r = copy_extra(h, description, &pages, err);
+	if (r == 0)
+		r = snapshot_new(g, &pages, out, err);
 	guest_put(g);
-	if (r < 0)
+	if (r < 0) {
+		free(pages.extra);
 		return r;
+	}
 	*fd = -1;
 	present = NULL;
-	r = kind->check_state((*out)->state, host, err);
+	if (kind->check_state)
+		r = kind->check_state((*out)->state, host, err);
 	if (r < 0)
 		mayfly_snapshot_unref(*out);
 	return r;

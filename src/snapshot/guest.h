@@ -20,7 +20,10 @@ struct guest_kind {
 	int (*encode)(const struct guest *guest, uint8_t **out, size_t *len, mayfly_error *err);
 	/* The reverse, of hostile bytes: a whole guest, its shared image pages still zero. */
 	int (*decode)(const uint8_t *data, size_t len, struct guest **out, mayfly_error *err);
-	/* At a capture: put the vCPU's state into the state page, from which new VMs begin. */
+	/*
+	 * At a capture: put the vCPU's state into the state page, from which new VMs begin. NULL,
+	 * like the next, for kinds without state page.
+	 */
 	int (*capture_cpu)(const struct guest *guest, struct hv_vcpu *vcpu, uint8_t *state_page,
 			   mayfly_error *err);
 	/*
@@ -37,15 +40,27 @@ struct guest_pages {
 	uint64_t count;
 };
 
+#define GUEST_NO_PAGE UINT64_MAX
+
 struct guest {
 	uint32_t refs; /* atomic */
 	const struct guest_kind *kind;
 	struct gmem_map map;
-	uint8_t *tables; /* page tables: private pages [0, tables_len), the same in every VM */
+	/*
+	 * Page tables and what else ring 0 needs: private pages [0, tables_len), never taken from
+	 * an image. The same in every VM; or NULL: the kind makes them for each.
+	 */
+	uint8_t *tables;
 	uint64_t tables_len;
 	uint8_t *shared;     /* map.shared_len bytes, mapped read-only once made */
 	uint64_t system_len; /* of them, made by us rather than loaded: [0, system_len) */
-	uint64_t state_page; /* the private page that holds the CPU's state */
+	uint64_t state_page; /* the private page that holds the CPU's state, or GUEST_NO_PAGE */
+	/*
+	 * Private memory is a range of addresses of its own in each VM, 2 MiB-aligned, of which
+	 * only what the snapshot holds is mapped; the kind maps the rest as it likes. KVM gets it
+	 * in slots of this many bytes, as needed: see instance_reach(). 0: neither.
+	 */
+	uint64_t slot_span;
 	struct guest_pages transient[2]; /* empty in every snapshot: what passes in calls */
 	struct cpu_setup setup;
 	uint32_t features[CPUID_WORDS]; /* of the CPU that the guest has been told of */

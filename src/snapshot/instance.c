@@ -105,10 +105,41 @@ static int map_snapshot(struct instance *inst, const struct mayfly_snapshot *sna
 	return 0;
 }
 
+/* For guests that map their memory themselves: addresses, tables, and what the snapshot holds. */
+static int reserve_memory(struct instance *inst, mayfly_error *err)
+{
+	uint64_t len = inst->guest->map.private_len, align = (uint64_t)2 << 20;
+	uint64_t tables = inst->guest->tables_len, used = inst->snap->used;
+	uint8_t *mem = mmap(NULL, len + align, PROT_NONE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint64_t skip;
+
+	if (mem == MAP_FAILED)
+		return fail_errno(err, MAYFLY_E_NOMEM, errno,
+				  "reserving %llu bytes of addresses for a guest",
+				  (unsigned long long)len);
+	skip = -(uint64_t)(uintptr_t)mem % align;
+	if (skip)
+		munmap(mem, skip);
+	munmap(mem + skip + len, align - skip);
+	inst->mapped = true;
+	inst->gm.private_mem = mem + skip;
+	madvise(inst->gm.private_mem, len, MADV_DONTFORK);
+	if (mprotect(inst->gm.private_mem, tables, PROT_READ | PROT_WRITE) < 0 ||
+	    (used > tables &&
+	     mmap(inst->gm.private_mem + tables, used - tables, PROT_READ | PROT_WRITE,
+		  MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, inst->snap->fd,
+		  (off_t)(inst->snap->offset + tables)) == MAP_FAILED))
+		return fail_errno(err, MAYFLY_E_NOMEM, errno, "mapping a guest's memory");
+	return 0;
+}
+
 static int get_memory(struct instance *inst, mayfly_error *err)
 {
 	uint64_t len = inst->guest->map.private_len;
 
+	if (inst->guest->slot_span)
+		return reserve_memory(inst, err);
 	inst->mapped = inst->snap->npresent > COPY_MAX_PAGES;
 	if (inst->mapped)
 		return map_snapshot(inst, inst->snap, NULL, err);
@@ -122,7 +153,10 @@ static int get_memory(struct instance *inst, mayfly_error *err)
 /* What the guest cannot write and is never taken from an image: page tables and CPU state. */
 static void write_fixed(struct instance *inst, const struct mayfly_snapshot *snap)
 {
-	memcpy(inst->gm.private_mem, inst->guest->tables, inst->guest->tables_len);
+	if (inst->guest->tables)
+		memcpy(inst->gm.private_mem, inst->guest->tables, inst->guest->tables_len);
+	if (inst->guest->state_page == GUEST_NO_PAGE)
+		return;
 	memcpy(page_of(inst, inst->guest->state_page), snap->state, PAGE_SIZE);
 }
 
@@ -154,15 +188,36 @@ static void fill_memory(struct instance *inst)
 	write_fixed(inst, snap);
 }
 
+int instance_reach(struct instance *inst, uint64_t end, mayfly_error *err)
+{
+	uint64_t span = inst->guest->slot_span ? inst->guest->slot_span
+					       : inst->guest->map.private_len;
+
+	while (inst->reached < end) {
+		uint64_t left = inst->guest->map.private_len - inst->reached;
+		uint64_t number = inst->reached / span;
+		struct hv_slot slot = {
+			.id = number ? INSTANCE_SLOT_MORE + (uint32_t)number - 1
+				     : INSTANCE_SLOT_PRIVATE,
+			.gpa = inst->reached,
+			.host = inst->gm.private_mem + inst->reached,
+			.len = left < span ? left : span,
+			.log_dirty = inst->logs,
+		};
+		int r = hv_vm_map(inst->vm, &slot, err);
+
+		if (r < 0)
+			return r;
+		inst->reached += slot.len;
+	}
+	return 0;
+}
+
 static int map_slots(struct instance *inst, mayfly_error *err)
 {
 	const struct gmem_map *map = &inst->guest->map;
-	struct hv_slot private_slot = {
-		.id = INSTANCE_SLOT_PRIVATE,
-		.host = inst->gm.private_mem,
-		.len = map->private_len,
-		.log_dirty = true,
-	};
+	uint64_t end = inst->snap->used > inst->guest->tables_len ? inst->snap->used
+								  : inst->guest->tables_len;
 	struct hv_slot shared_slot = {
 		.id = INSTANCE_SLOT_SHARED,
 		.gpa = map->shared_gpa,
@@ -170,7 +225,7 @@ static int map_slots(struct instance *inst, mayfly_error *err)
 		.len = map->shared_len,
 		.readonly = true,
 	};
-	int r = hv_vm_map(inst->vm, &private_slot, err);
+	int r = instance_reach(inst, inst->guest->slot_span ? end + 1 : map->private_len, err);
 
 	return r < 0 ? r : hv_vm_map(inst->vm, &shared_slot, err);
 }
@@ -182,7 +237,10 @@ int instance_new(const struct hv_backend *hv, struct mayfly_snapshot *snap,
 	int r;
 
 	words = (words + GROUP_WORDS - 1) / GROUP_WORDS * GROUP_WORDS;
-	*inst = (struct instance){.guest = snap->guest, .setup = *setup, .owner = getpid()};
+	*inst = (struct instance){.guest = snap->guest,
+				  .setup = *setup,
+				  .owner = getpid(),
+				  .logs = inst->logs || !snap->guest->slot_span};
 	inst->snap = mayfly_snapshot_ref(snap);
 	inst->gm.map = &snap->guest->map;
 	inst->gm.shared_mem = snap->guest->shared;
@@ -203,7 +261,7 @@ int instance_new(const struct hv_backend *hv, struct mayfly_snapshot *snap,
 	if (r == 0)
 		r = map_slots(inst, err);
 	if (r == 0)
-		r = hv_vcpu_new(inst->vm, setup, &inst->vcpu, err);
+		r = hv_vcpu_new(inst->vm, 0, setup, &inst->vcpu, err);
 	if (r == 0)
 		return 0;
 failed:
@@ -211,11 +269,40 @@ failed:
 	return r;
 }
 
+/* What the guest wrote, all slots together, into inst->log. */
+static int get_log(const struct instance *inst, mayfly_error *err)
+{
+	uint64_t span = inst->guest->slot_span;
+	int r = hv_vm_dirty(inst->vm, INSTANCE_SLOT_PRIVATE, inst->log, err);
+
+	for (uint64_t at = span; r == 0 && span && at < inst->reached; at += span)
+		r = hv_vm_dirty(inst->vm, INSTANCE_SLOT_MORE + (uint32_t)(at / span) - 1,
+				inst->log + at / PAGE_SIZE / 64, err);
+	return r;
+}
+
+/* The reverse of being in the log, for the pages of `bitmap`. */
+static int clean_log(struct instance *inst, uint64_t *bitmap, mayfly_error *err)
+{
+	uint64_t span = inst->guest->slot_span ? inst->guest->slot_span
+					       : inst->guest->map.private_len;
+	int r = 0;
+
+	for (uint64_t at = 0; r == 0 && at < inst->reached; at += span) {
+		uint64_t len = inst->reached - at < span ? inst->reached - at : span;
+
+		r = hv_vm_clean(inst->vm,
+				at ? INSTANCE_SLOT_MORE + (uint32_t)(at / span) - 1
+				   : INSTANCE_SLOT_PRIVATE,
+				len / PAGE_SIZE, bitmap + at / PAGE_SIZE / 64, err);
+	}
+	return r;
+}
+
 void instance_fini(struct instance *inst)
 {
-	if (inst->vm && inst->vcpu && inst->restores == 0 &&
-	    snapshot_wants_to_learn(inst->snap) &&
-	    hv_vm_dirty(inst->vm, INSTANCE_SLOT_PRIVATE, inst->log, NULL) == 0)
+	if (inst->vm && inst->vcpu && inst->restores == 0 && inst->logs &&
+	    snapshot_wants_to_learn(inst->snap) && get_log(inst, NULL) == 0)
 		snapshot_learn(inst->snap, inst->log);
 	hv_vcpu_free(inst->vcpu);
 	hv_vm_free(inst->vm);
@@ -238,7 +325,7 @@ void instance_fini(struct instance *inst)
 static int collect(struct instance *inst, uint64_t *count, mayfly_error *err)
 {
 	uint64_t tables = inst->guest->tables_len / PAGE_SIZE;
-	int r = hv_vm_dirty(inst->vm, INSTANCE_SLOT_PRIVATE, inst->log, err);
+	int r = get_log(inst, err);
 
 	if (r < 0)
 		return r;
@@ -275,7 +362,7 @@ static int sweep(struct instance *inst, mayfly_error *err)
 	inst->since_sweep = 0;
 	if (!stale)
 		return 0;
-	return hv_vm_clean(inst->vm, INSTANCE_SLOT_PRIVATE, page_count(inst), inst->stale, err);
+	return clean_log(inst, inst->stale, err);
 }
 
 static int restore_same(struct instance *inst, mayfly_error *err)
@@ -309,8 +396,7 @@ static int restore_other(struct instance *inst, struct mayfly_snapshot *snap, ma
 		if (r < 0)
 			return r;
 		inst->last_restored = count;
-		r = hv_vm_clean(inst->vm, INSTANCE_SLOT_PRIVATE, page_count(inst), inst->log,
-				err);
+		r = clean_log(inst, inst->log, err);
 	} else {
 		inst->last_restored = 0;
 		for (size_t i = 0; i < bitmap_words(page_count(inst)); i++)
@@ -389,7 +475,7 @@ int instance_capture(struct instance *inst, struct mayfly_snapshot **out, mayfly
 	int r = snapshot_builder_init(&b, inst->guest, err);
 
 	if (r == 0)
-		r = hv_vm_dirty(inst->vm, INSTANCE_SLOT_PRIVATE, inst->log, err);
+		r = get_log(inst, err);
 	if (r < 0)
 		goto out;
 	for (size_t i = 0; i < bitmap_words(page_count(inst)); i++)
@@ -416,7 +502,7 @@ uint64_t instance_private_bytes(const struct instance *inst)
 	uint64_t pages = inst->guest->tables_len / PAGE_SIZE + inst->host_wrote[0].count +
 			 inst->host_wrote[1].count;
 
-	if (hv_vm_dirty(inst->vm, INSTANCE_SLOT_PRIVATE, inst->log, NULL) < 0)
+	if (get_log(inst, NULL) < 0)
 		return 0;
 	for (size_t i = 0; i < bitmap_words(page_count(inst)); i++) {
 		uint64_t own =

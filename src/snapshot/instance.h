@@ -12,6 +12,7 @@
 
 #define INSTANCE_SLOT_PRIVATE 0
 #define INSTANCE_SLOT_SHARED 1
+#define INSTANCE_SLOT_MORE 2 /* and on: private memory behind the first slot */
 
 struct instance {
 	struct mayfly_snapshot *snap; /* counted; what restore goes back to */
@@ -22,6 +23,8 @@ struct instance {
 	struct cpu_setup setup;
 	pid_t owner; /* the process that made it */
 	bool mapped; /* private memory maps the snapshot's file; else it is a slice with copies */
+	bool logs;   /* what the guest writes: restore and capture need it */
+	uint64_t reached; /* bytes of private memory that KVM has in slots */
 	/*
 	 * Transient pages that the host wrote since the last restore; KVM's log does not have
 	 * those. The user of the instance keeps `count` up to date.
@@ -38,9 +41,15 @@ struct instance {
 	uint64_t last_restored;
 };
 
-/* A VM in the snapshot's state, registers apart. Errors: HYPERVISOR, NOMEM. */
+/*
+ * A VM in the snapshot's state, registers apart. Without out->logs, to be set before, it can
+ * neither be restored nor captured; KVM then maps several pages at a time. Errors: HYPERVISOR,
+ * NOMEM.
+ */
 int instance_new(const struct hv_backend *hv, struct mayfly_snapshot *snap,
 		 const struct cpu_setup *setup, struct instance *out, mayfly_error *err);
+/* Have [0, end) of private memory in slots. Any thread, one at a time. */
+int instance_reach(struct instance *inst, uint64_t end, mayfly_error *err);
 /* Takes a zeroed or half-built one. */
 void instance_fini(struct instance *inst);
 

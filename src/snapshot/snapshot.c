@@ -100,7 +100,7 @@ int snapshot_builder_put(struct snapshot_builder *b, uint64_t first, const uint8
 int snapshot_builder_finish(struct snapshot_builder *b, struct mayfly_snapshot **out,
 			    mayfly_error *err)
 {
-	struct snapshot_pages pages = {b->fd, 0, b->present, b->npresent};
+	struct snapshot_pages pages = {b->fd, 0, b->present, b->npresent, b->extra, b->extra_len};
 	int r;
 
 	/* Nothing can change it from here on, not even we. */
@@ -112,6 +112,7 @@ int snapshot_builder_finish(struct snapshot_builder *b, struct mayfly_snapshot *
 		return r;
 	b->fd = -1;
 	b->present = NULL;
+	b->extra = NULL;
 	return 0;
 }
 
@@ -120,6 +121,16 @@ void snapshot_builder_fini(struct snapshot_builder *b)
 	if (b->fd >= 0)
 		close(b->fd);
 	free(b->present);
+	free(b->extra);
+}
+
+/* One past the last bit that is set; 0: none. */
+static uint64_t bitmap_end(const uint64_t *map, uint64_t bits)
+{
+	for (size_t w = bitmap_words(bits); w-- > 0;)
+		if (map[w])
+			return w * 64 + 64 - (uint64_t)__builtin_clzll(map[w]);
+	return 0;
 }
 
 int snapshot_new(struct guest *guest, const struct snapshot_pages *pages,
@@ -132,15 +143,17 @@ int snapshot_new(struct guest *guest, const struct snapshot_pages *pages,
 	if (!s)
 		return fail(err, MAYFLY_E_NOMEM, "no memory for a snapshot");
 	s->hot = calloc(bitmap_words(len / PAGE_SIZE), sizeof(uint64_t));
-	s->state = malloc(PAGE_SIZE);
+	s->state = calloc(1, PAGE_SIZE);
 	if (!s->hot || !s->state) {
 		r = fail(err, MAYFLY_E_NOMEM, "no memory for a snapshot");
 		goto failed;
 	}
-	r = read_all(pages->fd, s->state, PAGE_SIZE,
-		     pages->offset + guest->state_page * PAGE_SIZE, err);
-	if (r < 0)
-		goto failed;
+	if (guest->state_page != GUEST_NO_PAGE) {
+		r = read_all(pages->fd, s->state, PAGE_SIZE,
+			     pages->offset + guest->state_page * PAGE_SIZE, err);
+		if (r < 0)
+			goto failed;
+	}
 	s->image = mmap(NULL, len, PROT_READ, MAP_PRIVATE | MAP_NORESERVE, pages->fd,
 			(off_t)pages->offset);
 	if (s->image == MAP_FAILED) {
@@ -153,6 +166,9 @@ int snapshot_new(struct guest *guest, const struct snapshot_pages *pages,
 	s->offset = pages->offset;
 	s->present = pages->present;
 	s->npresent = pages->npresent;
+	s->used = bitmap_end(pages->present, len / PAGE_SIZE) * PAGE_SIZE;
+	s->extra = pages->extra;
+	s->extra_len = pages->extra_len;
 	*out = s;
 	return 0;
 failed:
@@ -178,6 +194,7 @@ void mayfly_snapshot_unref(mayfly_snapshot *snap)
 	free(snap->present);
 	free(snap->hot);
 	free(snap->state);
+	free(snap->extra);
 	guest_put(snap->guest);
 	free(snap);
 }

@@ -18,6 +18,10 @@ struct mayfly_snapshot {
 	const uint8_t *image; /* private_len bytes; only pages that are present may be read */
 	uint64_t *present;    /* bitmap: not zero */
 	uint64_t npresent;
+	uint64_t used; /* bytes of private memory up to the last page that is present */
+	/* The kind's own part, beside memory: hostile bytes if it comes from a file. May be NULL. */
+	uint8_t *extra;
+	size_t extra_len;
 	/*
 	 * The guest's state page, a copy that was checked: what VMs get is this, not the
 	 * image's, which another process could change in a mapped file.
@@ -38,6 +42,8 @@ struct snapshot_builder {
 	int fd;
 	uint64_t *present;
 	uint64_t npresent;
+	uint8_t *extra; /* owned: the kind's part, to be set before it is finished */
+	size_t extra_len;
 };
 
 /* Errors: NOMEM. snapshot_builder_fini() after success and failure of what follows. */
@@ -54,10 +60,12 @@ struct snapshot_pages {
 	uint64_t offset; /* of page 0 */
 	uint64_t *present;
 	uint64_t npresent;
+	uint8_t *extra;
+	size_t extra_len;
 };
 
 /*
- * From its parts: takes fd and present on success. Maps the image. For the builder and file.c.
+ * From its parts: takes fd, present and extra on success. Maps the image. For the builder and file.c.
  */
 int snapshot_new(struct guest *guest, const struct snapshot_pages *pages,
 		 struct mayfly_snapshot **out, mayfly_error *err);

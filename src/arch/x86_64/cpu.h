@@ -18,6 +18,8 @@ struct cpu_regs {
  * instruction.
  */
 #define CPU_RFLAGS_START 0x202u
+/* What ring 3 may change: the arithmetic flags, TF, DF, NT, RF, AC, ID. */
+#define CPU_RFLAGS_USER 0x254dd5u
 
 /*
  * How a vCPU starts: ring 3, 64-bit mode, paging on. Addresses are guest-virtual, except cr3.
@@ -34,6 +36,8 @@ struct cpu_setup {
 	uint64_t fs_base;
 	uint64_t gs_base;
 	bool allow_tsc; /* RDTSC in ring 3 */
+	bool host_tsc;	/* and it gives what it gives on the host */
+	bool sync_regs; /* each exit brings the general registers along: get_regs is free then */
 };
 
 /* What else a fault report needs. */

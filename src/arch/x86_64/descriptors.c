@@ -40,7 +40,7 @@ static void build_gdt(uint8_t *gdt, uint64_t tss)
 	put64(gdt + CPU_SEL_TSS + 8, tss >> 32);
 }
 
-static void build_tss(uint8_t *tss, uint64_t stack_top, uint16_t user_port)
+void descriptors_build_tss(uint8_t *tss, uint64_t stack_top, uint16_t user_port)
 {
 	put64(tss + TSS_RSP0, stack_top);
 	put16(tss + TSS_IOMAP_BASE, TSS_SIZE);
@@ -61,7 +61,7 @@ void descriptors_build(uint8_t *page, uint64_t va, uint64_t stack_top, uint16_t 
 		       uint16_t user_port)
 {
 	build_gdt(page + DESCRIPTORS_GDT, va + DESCRIPTORS_TSS);
-	build_tss(page + DESCRIPTORS_TSS, stack_top, user_port);
+	descriptors_build_tss(page + DESCRIPTORS_TSS, stack_top, user_port);
 	for (size_t v = 0; v < CPU_VECTORS; v++) {
 		uint8_t *stub = page + DESCRIPTORS_STUBS + v * STUB_SIZE;
 		/* INT3 and INTO may be used by ring 3, so that they arrive as what they are. */

@@ -23,6 +23,11 @@
 void descriptors_build(uint8_t *page, uint64_t va, uint64_t stack_top, uint16_t exception_port,
 		       uint16_t user_port);
 
+/*
+ * A TSS alone, for a vCPU of its own, at the beginning of `tss`: stack and ports as above.
+ */
+void descriptors_build_tss(uint8_t *tss, uint64_t stack_top, uint16_t user_port);
+
 /* The setup's gdt, idt and tss for such a page at `va`. */
 void descriptors_setup(struct cpu_setup *setup, uint64_t va);
 

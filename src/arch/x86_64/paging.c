@@ -82,7 +82,7 @@ static uint64_t *entry_for(struct paging *pg, uint64_t va, int level)
 			if (!next)
 				return NULL;
 			/* Rights are those of the last level. */
-			entry = next | PTE_PRESENT | PTE_WRITE | PTE_USER | PTE_ACCESSED;
+			entry = paging_table_entry(next);
 			table_at(pg, table)[i] = entry;
 		}
 		table = entry & PTE_ADDRESS;
@@ -90,8 +90,7 @@ static uint64_t *entry_for(struct paging *pg, uint64_t va, int level)
 	return &table_at(pg, table)[index_at(va, level)];
 }
 
-int paging_map(struct paging *pg, uint64_t va, uint64_t gpa, uint64_t len, uint32_t flags,
-	       mayfly_error *err)
+static uint64_t rights(uint32_t flags)
 {
 	uint64_t bits = PTE_PRESENT | PTE_ACCESSED | PTE_DIRTY;
 
@@ -101,6 +100,40 @@ int paging_map(struct paging *pg, uint64_t va, uint64_t gpa, uint64_t len, uint3
 		bits |= PTE_USER;
 	if (!(flags & PAGING_EXEC))
 		bits |= PTE_NX;
+	return bits;
+}
+
+uint64_t paging_entry(uint64_t gpa, uint32_t flags)
+{
+	return gpa | rights(flags);
+}
+
+uint64_t paging_large_entry(uint64_t gpa, uint32_t flags)
+{
+	return gpa | rights(flags) | PTE_LARGE;
+}
+
+uint64_t paging_table_entry(uint64_t gpa)
+{
+	return gpa | PTE_PRESENT | PTE_WRITE | PTE_USER | PTE_ACCESSED;
+}
+
+bool paging_is_large(uint64_t entry)
+{
+	return (entry & (PTE_PRESENT | PTE_LARGE)) == (PTE_PRESENT | PTE_LARGE);
+}
+
+uint64_t *paging_directory_entry(struct paging *pg, uint64_t va)
+{
+	/* At most a PDPT and a PD are missing. */
+	if (pg->capacity - pg->used < 2)
+		return NULL;
+	return entry_for(pg, va, 1);
+}
+
+int paging_map(struct paging *pg, uint64_t va, uint64_t gpa, uint64_t len, uint32_t flags,
+	       mayfly_error *err)
+{
 	while (len) {
 		bool large = !((va | gpa) % LARGE_SIZE) && len >= LARGE_SIZE;
 		uint64_t size = large ? LARGE_SIZE : PAGE_SIZE;
@@ -108,7 +141,7 @@ int paging_map(struct paging *pg, uint64_t va, uint64_t gpa, uint64_t len, uint3
 
 		if (!entry)
 			return fail(err, MAYFLY_E_NOMEM, "no memory for page tables");
-		*entry = gpa | bits | (large ? PTE_LARGE : 0);
+		*entry = large ? paging_large_entry(gpa, flags) : paging_entry(gpa, flags);
 		va += size;
 		gpa += size;
 		len -= size;

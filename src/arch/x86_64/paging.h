@@ -36,6 +36,20 @@ int paging_reserve(struct paging *pg, uint32_t pages, mayfly_error *err);
 int paging_map(struct paging *pg, uint64_t va, uint64_t gpa, uint64_t len, uint32_t flags,
 	       mayfly_error *err);
 
+/*
+ * Entries for those who keep tables themselves: of a 4 KiB page, of a 2 MiB page, and of a table;
+ * accessed and dirty bits set.
+ */
+uint64_t paging_entry(uint64_t gpa, uint32_t flags);
+uint64_t paging_large_entry(uint64_t gpa, uint32_t flags);
+uint64_t paging_table_entry(uint64_t gpa);
+bool paging_is_large(uint64_t entry);
+/*
+ * The page directory's entry for `va`, with the tables above it, for which pg->mem must have
+ * room: NULL if it has not.
+ */
+uint64_t *paging_directory_entry(struct paging *pg, uint64_t va);
+
 /* What the tables say of an address; false if it is not mapped. For tests and checks. */
 bool paging_walk(const struct paging *pg, uint64_t va, uint64_t *gpa, uint32_t *flags);
 

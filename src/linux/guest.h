@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Program guests: what all VMs of one program have in common. */
+#ifndef MAYFLY_LINUX_GUEST_H
+#define MAYFLY_LINUX_GUEST_H
+
+#include "snapshot/snapshot.h"
+
+#define PROGRAM_SLOT_SPAN ((uint64_t)256 << 20)
+#define PROGRAM_MIN_MEMORY ((uint64_t)1 << 20)
+#define PROGRAM_MAX_MEMORY ((uint64_t)48 << 30)
+
+struct program_guest {
+	struct guest base;
+	uint64_t memory; /* bytes that may be charged */
+};
+
+extern const struct guest_kind program_guest_kind;
+
+/* An empty guest for so much memory; guest_put(). Errors: INVALID, NOMEM. */
+int program_guest_new(uint64_t memory, struct guest **out, mayfly_error *err);
+
+/* The setup of a vCPU of it. */
+struct cpu_setup program_cpu_setup(const struct guest *guest, uint32_t number,
+				   const struct hv_host *host);
+
+/*
+ * Into the tables part of a new VM's private memory: the tables of the low 2 MiB, a TSS for each
+ * vCPU. Gives the pages used of PROG_TABLES_PAGES.
+ */
+uint32_t program_build_tables(const struct guest *guest, uint8_t *private_mem);
+
+#endif

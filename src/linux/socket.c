@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sockets as objects: made, exchanged, freed. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "linux/sockets.h"
+
+/* Ready, but then not, so often: not to be tried in a tight loop. */
+#define SPINS_BEFORE_SLEEP 64
+#define SPIN_SLEEP_NS 1000000
+
+struct loopback *socket_loopback(struct process *p)
+{
+	struct loopback *lb = atomic_load(&p->loopback);
+	struct loopback *none = NULL;
+
+	if (lb != NULL)
+		return lb;
+	lb = loopback_new();
+	if (lb == NULL)
+		return NULL;
+	if (atomic_compare_exchange_strong(&p->loopback, &none, lb))
+		return lb;
+	loopback_put(lb);
+	return none;
+}
+
+void sockets_end(struct process *p)
+{
+	struct loopback *lb = atomic_exchange(&p->loopback, NULL);
+
+	if (lb == NULL)
+		return;
+	rights_end(loopback_rights(lb));
+	loopback_put(lb);
+}
+
+/* --- Made and freed ----------------------------------------------------------------------- */
+
+static void socket_release(struct file *file)
+{
+	struct socket *sock = socket_of(file);
+
+	if (sock == NULL)
+		return;
+	if (sock->bound_recorded)
+		netpolicy_unbound(sock->net, sock->published, file->type);
+	endpoint_close(sock->loopback, sock->endpoint);
+	if (sock->far >= 0)
+		close(sock->far);
+	loopback_put(sock->loopback);
+	free(sock->peers);
+	pthread_mutex_destroy(&sock->lock);
+	free(sock);
+	file->private_data = NULL;
+}
+
+/* Takes `fd`, also on failure. */
+static int socket_attach(struct task *t, int fd, struct file **out)
+{
+	struct process *p = t->process;
+	struct loopback *lb = socket_loopback(p);
+	struct socket *sock = calloc(1, sizeof(*sock));
+	struct file *file;
+
+	if (lb == NULL || sock == NULL) {
+		free(sock);
+		close(fd);
+		return -ENOMEM;
+	}
+	file = file_new_numbered(&p->files, FILE_SOCKET, fd, O_RDWR, "socket");
+	if (file == NULL) {
+		free(sock);
+		return -ENOMEM;
+	}
+	pthread_mutex_init(&sock->lock, NULL);
+	sock->loopback = loopback_get(lb);
+	sock->net = p->net;
+	sock->far = -1;
+	file->private_data = sock;
+	file->release = socket_release;
+	*out = file;
+	return 0;
+}
+
+/* What EMFILE is to the host is a full system to the guest. */
+static int host_error(int e)
+{
+	return e == EMFILE ? -ENFILE : -e;
+}
+
+static int private_pair(int type, int fds[2])
+{
+	if (socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0)
+		return host_error(errno);
+	return 0;
+}
+
+/* What may be made, and its protocol. */
+static int check_kind(const struct process *p, int domain, int *type, int *protocol)
+{
+	if (domain == AF_UNIX) {
+		if (*type == SOCK_RAW) /* as unix_create() */
+			*type = SOCK_DGRAM;
+		if (*protocol != 0 && *protocol != PF_UNIX)
+			return -EPROTONOSUPPORT;
+		*protocol = 0;
+		if (*type != SOCK_STREAM && *type != SOCK_DGRAM && *type != SOCK_SEQPACKET)
+			return -ESOCKTNOSUPPORT;
+		return 0;
+	}
+	/*
+	 * AF_NETLINK, too: C libraries that ask it for interfaces (getaddrinfo(3),
+	 * getifaddrs(3)) take this for a kernel without it, and assume that there is IPv4 and
+	 * IPv6.
+	 */
+	if (domain != AF_INET && domain != AF_INET6)
+		return domain == AF_PACKET ? -EPERM : -EAFNOSUPPORT;
+	(void)p;
+	if (*type == SOCK_RAW || *type == SOCK_PACKET)
+		return -EPERM;
+	if (*type == SOCK_STREAM && (*protocol == 0 || *protocol == IPPROTO_TCP))
+		*protocol = IPPROTO_TCP;
+	else if (*type == SOCK_DGRAM && (*protocol == 0 || *protocol == IPPROTO_UDP))
+		*protocol = IPPROTO_UDP;
+	else if (*type == SOCK_STREAM || *type == SOCK_DGRAM)
+		return -EPROTONOSUPPORT;
+	else
+		return -ESOCKTNOSUPPORT;
+	return 0;
+}
+
+int socket_new(struct task *t, int domain, int type, int protocol, struct file **out)
+{
+	struct process *p = t->process;
+	struct socket *sock;
+	struct file *file;
+	int fds[2] = {-1, -1};
+	bool host = false;
+	int r = check_kind(p, domain, &type, &protocol);
+
+	if (r < 0)
+		return r;
+	/* On a host without IPv6 there is still ::1 of the process's own. */
+	if (domain != AF_UNIX && p->net != NULL) {
+		fds[0] = socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+		host = fds[0] >= 0;
+	}
+	if (!host && (r = private_pair(type, fds)) < 0)
+		return r;
+	r = socket_attach(t, fds[0], &file);
+	if (r < 0) {
+		if (fds[1] >= 0)
+			close(fds[1]);
+		return r;
+	}
+	file->domain = domain;
+	file->type = type;
+	file->protocol = protocol;
+	sock = socket_of(file);
+	sock->host = host;
+	sock->host_domain = domain;
+	sock->framed = !host && type == SOCK_DGRAM;
+	sock->far = fds[1];
+	*out = file;
+	return 0;
+}
+
+int socket_wrap(struct task *t, const struct file *like, int fd, bool host, struct file **out)
+{
+	const struct socket *from = socket_of(like);
+	struct socket *sock;
+	struct file *file;
+	int r = socket_attach(t, fd, &file);
+
+	if (r < 0)
+		return r;
+	file->domain = like->domain;
+	file->type = like->type;
+	file->protocol = like->protocol;
+	sock = socket_of(file);
+	sock->host = host;
+	sock->state = SOCKET_CONNECTED;
+	if (from != NULL) {
+		/* As Linux clones a listener's options. */
+		sock->host_domain = from->host_domain;
+		sock->options_set = from->options_set;
+		memcpy(sock->options, from->options, sizeof(sock->options));
+		memcpy(sock->linger, from->linger, sizeof(sock->linger));
+		sock->receive_timeout = from->receive_timeout;
+		sock->send_timeout = from->send_timeout;
+	}
+	*out = file;
+	return 0;
+}
+
+/* --- Exchanged ---------------------------------------------------------------------------- */
+
+int socket_replace(struct file *file, int fd)
+{
+	int r = 0;
+
+	/*
+	 * Whoever waits for the old description keeps it until he looks again; epolls forget
+	 * it, so they are told.
+	 */
+	if (dup3(fd, file->fd, O_CLOEXEC) < 0)
+		r = host_error(errno);
+	else
+		epoll_replaced(file);
+	close(fd);
+	return r;
+}
+
+int socket_go_private(struct file *file)
+{
+	struct socket *sock = socket_of(file);
+	int fds[2];
+	int r;
+
+	if (!sock->host)
+		return 0;
+	r = private_pair(file->type, fds);
+	if (r < 0)
+		return r;
+	sock->far = fds[1];
+	r = socket_replace(file, fds[0]);
+	if (r < 0) {
+		close(sock->far);
+		sock->far = -1;
+		return r;
+	}
+	sock->host = false;
+	sock->framed = file->type == SOCK_DGRAM;
+	sock->state = SOCKET_FRESH;
+	sock->local.len = sock->peer.len = 0;
+	return 0;
+}
+
+/* Whatever it was, it is the host's then, with no name or peer. */
+int socket_go_host(struct file *file, int domain)
+{
+	struct socket *sock = socket_of(file);
+	int fd, r;
+
+	if (sock->host && sock->host_domain == domain && sock->state == SOCKET_FRESH)
+		return 0;
+	fd = socket(domain, file->type | SOCK_NONBLOCK | SOCK_CLOEXEC, file->protocol);
+	if (fd < 0)
+		return errno == EAFNOSUPPORT ? -ENETUNREACH : host_error(errno);
+	sock->host_domain = domain;
+	socket_apply_options(file, fd);
+	r = socket_replace(file, fd);
+	if (r < 0)
+		return r;
+	if (sock->far >= 0)
+		close(sock->far);
+	sock->far = -1;
+	endpoint_close(sock->loopback, sock->endpoint);
+	sock->endpoint = NULL;
+	sock->host = true;
+	sock->framed = false;
+	sock->state = SOCKET_FRESH;
+	sock->local.len = sock->peer.len = 0;
+	return 0;
+}
+
+/* --- Waiting ------------------------------------------------------------------------------ */
+
+int socket_wait(struct task *t, int fd, short events, int64_t timeout, struct socket_wait *w)
+{
+	struct timespec relative = {timeout / 1000000000, timeout % 1000000000};
+	struct timespec pause = {.tv_nsec = SPIN_SLEEP_NS}, wake;
+	int r = 1;
+
+	if (!w->started && timeout != 0)
+		deadline_after(&relative, &w->deadline);
+	w->started = true;
+	if (fd < 0 || w->spins++ >= SPINS_BEFORE_SLEEP) {
+		struct timespec now;
+
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		if (timeout != 0 &&
+		    (now.tv_sec > w->deadline.tv_sec ||
+		     (now.tv_sec == w->deadline.tv_sec && now.tv_nsec >= w->deadline.tv_nsec)))
+			return -EAGAIN;
+		deadline_after(&pause, &wake);
+		r = task_sleep(t, &wake);
+		if (r == 0)
+			r = 1;
+	}
+	if (fd >= 0 && r > 0)
+		r = task_wait_fd(t, fd, events, timeout != 0 ? &w->deadline : NULL);
+	if (r > 0)
+		return 0;
+	if (r == 0)
+		return -EAGAIN;
+	if (r != -EINTR)
+		return r;
+	/* sock_intr_errno() */
+	return timeout != 0 ? -EINTR : -ERESTARTSYS;
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The guest's sockets. Behind each is a descriptor of the host, file->fd, non-blocking, in one
+ * of two forms:
+ *
+ *   of the host   a TCP or UDP socket of the host's (only with a policy), or a Unix socket with
+ *                 a name in a directory of the host that the guest may write to
+ *   private       one end of a socketpair(2), or a listener's pipe: see loopback.h
+ *
+ * What the guest calls AF_INET may be either, and what it turns out to be is decided when it
+ * binds, connects or sends: then the descriptor is exchanged in place (dup3), under the same
+ * number. A socket of the host connects and sends only to an address that was checked in the
+ * very copy that the call gets, and is bound and listens only where the host's user published a
+ * port, or granted a directory. Nothing else of the guest's makes a name on the host.
+ *
+ * Each socket has a lock, not held while waiting; order: it before loopback's and the files'.
+ */
+#ifndef MAYFLY_LINUX_SOCKETS_H
+#define MAYFLY_LINUX_SOCKETS_H
+
+#include <sys/uio.h>
+
+#include "linux/loopback.h"
+#include "linux/netpolicy.h"
+#include "linux/process.h"
+#include "linux/socket_name.h"
+#include "linux/socket_rights.h"
+
+/* UDP, published: who sent something may be answered, the last so many. */
+#define SOCKET_PEERS 64
+/* Of those in the table of sys_sockopt.c, at most. */
+#define SOCKET_OPTIONS 64
+
+enum socket_state {
+	SOCKET_FRESH, /* private datagram sockets without a peer, too */
+	SOCKET_LISTENING,
+	SOCKET_CONNECTING, /* of the host */
+	SOCKET_CONNECTED
+};
+
+struct socket {
+	pthread_mutex_t lock;
+	struct loopback *loopback; /* counted */
+	struct netpolicy *net;	   /* borrowed from the process; NULL: none */
+	enum socket_state state;
+	bool host;
+	/* Private datagrams with a struct datagram_header, as opposed to socketpair(2)'s. */
+	bool framed;
+	bool used; /* private datagrams: it got or sent one */
+	bool shut_write;
+	/* Private: the other end of fd, until a listener or `endpoint` has it; else -1. */
+	int far;
+	struct endpoint *endpoint; /* owned; NULL: no private name */
+	/* What the guest sees; len 0: nothing, or what the host says. */
+	struct socket_name local, peer;
+	int host_domain;     /* of the host: fd's; may differ from the guest's if published */
+	uint16_t published;  /* of the host: bound to the publication of this port; 0: not */
+	bool bound_recorded; /* netpolicy_bound() was called */
+	bool bound_path;     /* of the host: bound to a name in a directory */
+
+	int64_t receive_timeout, send_timeout; /* ns; 0: none */
+	int linger[2];			       /* struct linger */
+	uint64_t options_set;		       /* bits */
+	int options[SOCKET_OPTIONS];
+
+	/* Whom the published UDP socket may answer: a ring. NULL: not needed so far. */
+	struct socket_name *peers;
+	unsigned next_peer, npeers;
+};
+
+static inline struct socket *socket_of(const struct file *file)
+{
+	return file->private_data;
+}
+
+/* --- sys_socket.c ------------------------------------------------------------------------- */
+
+/* The socket that a descriptor is, counted. -EBADF, -ENOTSOCK. */
+int socket_get(struct task *t, uint64_t fd, struct file **out);
+/* A socket address of the guest, not checked. -EINVAL, -EFAULT. */
+int socket_read_name(struct task *t, uint64_t va, uint64_t len, struct socket_name *name);
+/* As Linux's move_addr_to_user(). */
+int socket_write_name(struct task *t, const struct socket_name *name, uint64_t va,
+		      uint64_t len_va);
+
+/* --- socket.c ----------------------------------------------------------------------------- */
+
+/* The process's, made at its first use; NULL when memory is out. */
+struct loopback *socket_loopback(struct process *p);
+
+/* A new one. -EAFNOSUPPORT, -EPROTONOSUPPORT, ...: socket(2). `flags`: O_NONBLOCK. */
+int socket_new(struct task *t, int domain, int type, int protocol, struct file **out);
+/*
+ * Around a host descriptor that goes over, also on failure; connected, private unless `host`.
+ */
+int socket_wrap(struct task *t, const struct file *like, int fd, bool host, struct file **out);
+
+/* Have fd be of that form; under the lock. -errno. */
+int socket_go_private(struct file *file);
+int socket_go_host(struct file *file, int domain);
+/* Exchange fd's description for that of `fd`, which goes over. */
+int socket_replace(struct file *file, int fd);
+
+/* Wait for fd (or another), with a limit of `timeout` ns. 0: try again; -EAGAIN: time is up;
+ * -EINTR, -ERESTARTSYS. */
+struct socket_wait {
+	bool started;
+	unsigned spins;
+	struct timespec deadline;
+};
+int socket_wait(struct task *t, int fd, short events, int64_t timeout, struct socket_wait *w);
+
+/* --- socket_inet.c, socket_unix.c --------------------------------------------------------- */
+
+/* Names are checked by socket_name_check(). bind and listen are called under the lock. */
+int inet_bind(struct file *file, const struct socket_name *name);
+int inet_listen(struct file *file, int backlog);
+int inet_connect(struct task *t, struct file *file, const struct socket_name *name);
+/* connect(2) to AF_UNSPEC. */
+int inet_disconnect(struct file *file);
+int unix_bind(struct task *t, struct file *file, const struct socket_name *name);
+int unix_listen(struct file *file, int backlog);
+int unix_connect(struct task *t, struct file *file, const struct socket_name *name);
+
+/* What accept(2) on it gives without waiting: counted. */
+int socket_accept(struct task *t, struct file *file, struct file **out);
+
+/*
+ * Where a datagram goes that is sent to `to` (len 0: its peer). On success *endpoint is counted
+ * and gets it as from *from; or is NULL, and *to is for the host's kernel, checked (len 0: its
+ * peer). 1: it goes nowhere, which is no error.
+ */
+struct socket_route {
+	struct socket_name to, from;
+	struct endpoint *endpoint;
+	int path_fd; /* Unix, of the host: what `to` refers to, to be closed; else -1 */
+};
+int inet_route(struct task *t, struct file *file, struct socket_route *route);
+int unix_route(struct task *t, struct file *file, struct socket_route *route);
+/* Whether a datagram that the host's UDP socket got from there is meant for the guest; `name`
+ * becomes what the guest sees. */
+bool inet_accepts_from(struct file *file, struct socket_name *name);
+/* Why an address is refused, with a word to the user. */
+int inet_denied(struct task *t, const struct socket_name *name);
+
+/* --- sys_sockopt.c ------------------------------------------------------------------------ */
+
+/* Set on the host's `fd` what the guest set before. */
+void socket_apply_options(const struct file *file, int fd);
+/* The value of an int option, of its table. */
+int socket_option(const struct socket *sock, int level, int name);
+
+/* --- sys_message.c ------------------------------------------------------------------------ */
+
+/* FILE_SOCKET's part of file_read() and file_write(). */
+int64_t socket_read(struct task *t, struct file *file, const struct iovec *iov, int n);
+int64_t socket_write(struct task *t, struct file *file, const struct iovec *iov, int n);
+/* How many bytes of what FIONREAD says of the host's descriptor are not the guest's. */
+size_t socket_overhead(const struct file *file);
+
+#endif
