@@ -606,7 +606,13 @@ typedef struct mayfly_publish {
 	uint16_t guest_port;
 } mayfly_publish;
 
-/* A system call that is about to be made. What is there is the guest's: hostile. */
+/*
+ * A system call that is about to be made. What is there is the guest's: hostile. Paths are
+ * copied once, and the call then uses what is shown here, whatever the guest's other threads
+ * write in the place; a path that cannot be read is NULL, and the call fails. Other memory that
+ * arguments point to (socket addresses, the flags of openat2) is not looked at yet: it may be
+ * something else when the call reads it.
+ */
 typedef struct mayfly_syscall {
 	size_t size;
 	uint64_t number; /* Linux, x86-64 */
@@ -729,13 +735,13 @@ MAYFLY_API int mayfly_process_snapshot(mayfly_process *process, mayfly_snapshot 
 				       mayfly_error *err);
 
 /*
- * Back to the snapshot it was made from (or `snap`, one of the same process, if not NULL) with
- * new standard streams (descriptors as in the options), for another run. Needs
- * MAYFLY_PROCESS_RESTORABLE. Errors: INVALID, IO, NOMEM, HYPERVISOR.
+ * Back to the snapshot it was made from with new standard streams (descriptors as in the
+ * options), for another run; the same grants and limits, time counted anew. Needs
+ * MAYFLY_PROCESS_RESTORABLE, and a snapshot in the options it was made with. Costs what was
+ * written, a small part of making another process. Errors: INVALID, BUSY, IO, NOMEM, HYPERVISOR.
  */
-MAYFLY_API int mayfly_process_restore(mayfly_process *process, mayfly_snapshot *snap,
-				      int stdin_fd, int stdout_fd, int stderr_fd,
-				      mayfly_error *err);
+MAYFLY_API int mayfly_process_restore(mayfly_process *process, int stdin_fd, int stdout_fd,
+				      int stderr_fd, mayfly_error *err);
 
 /* The host port behind a published guest port, once the guest listens; else 0. Any thread. */
 MAYFLY_API uint16_t mayfly_process_published(mayfly_process *process, uint16_t guest_port);

@@ -21,13 +21,7 @@
 
 #define VVAR_SHIFT 32
 
-enum {
-	VVAR_REALTIME,
-	VVAR_MONOTONIC,
-	VVAR_BOOTTIME,
-	VVAR_RAW,
-	VVAR_CLOCKS
-};
+enum { VVAR_REALTIME, VVAR_MONOTONIC, VVAR_BOOTTIME, VVAR_RAW, VVAR_CLOCKS };
 
 struct vvar_clock {
 	uint64_t base; /* ns, at vvar.tsc */

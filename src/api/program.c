@@ -66,14 +66,14 @@ int mayfly_process_snapshot(mayfly_process *process, mayfly_snapshot **out, mayf
 	return checkpoint_save(process_of(process), out, err);
 }
 
-int mayfly_process_restore(mayfly_process *process, mayfly_snapshot *snap, int stdin_fd,
-			   int stdout_fd, int stderr_fd, mayfly_error *err)
+int mayfly_process_restore(mayfly_process *process, int stdin_fd, int stdout_fd, int stderr_fd,
+			   mayfly_error *err)
 {
 	const int fds[3] = {stdin_fd, stdout_fd, stderr_fd};
 
 	if (!process)
 		return fail(err, MAYFLY_E_INVALID, "process must not be NULL");
-	return checkpoint_restore(process_of(process), snap, fds, err);
+	return checkpoint_restore(process_of(process), fds, err);
 }
 
 uint16_t mayfly_process_published(mayfly_process *process, uint16_t guest_port)

@@ -268,6 +268,10 @@ int64_t file_read(struct task *t, struct file *file, const struct iovec *iov, in
 	bool nonblocking = (file_flags(file) & O_NONBLOCK) != 0 || (rwf & RWF_NOWAIT) != 0;
 	if (file->kind == FILE_SIGNAL)
 		return offset >= 0 ? -ESPIPE : signalfd_read(t, file, iov, n, nonblocking);
+	if (file->kind == FILE_SOCKET && file->private_data != NULL)
+		return offset >= 0 ? -ESPIPE
+				   : socket_file_read(t, file, iov, n,
+						      nonblocking ? MSG_DONTWAIT : 0);
 	if (file->tty && !nonblocking && offset < 0 && iov_total(iov, n) > 0)
 		return tty_read(t, file, iov, n);
 
@@ -502,6 +506,10 @@ int64_t file_write(struct task *t, struct file *file, const struct iovec *iov, i
 		return -EBADF;
 	if (file->kind == FILE_EPOLL || file->kind == FILE_SIGNAL || file->kind == FILE_TIMER)
 		return -EINVAL;
+	if (file->kind == FILE_SOCKET && file->private_data != NULL)
+		return offset >= 0 ? -ESPIPE
+				   : socket_file_write(t, file, iov, n,
+						       (rwf & RWF_NOWAIT) != 0 ? MSG_DONTWAIT : 0);
 	if (file->kind == FILE_REGULAR)
 		return write_regular(&q);
 	if (file->counts_output)

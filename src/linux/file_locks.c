@@ -341,7 +341,7 @@ static int lock_set(struct files *files, struct file *file, bool ofd, const stru
 		atomic_store(&file->owner, files);
 		r = ranges_set(files, file->fd, &file->locks, &host);
 	} else {
-		struct locked_inode *inode;
+		struct locked_inode *inode = NULL;
 		r = inode_get(files, file, &inode);
 		if (r == 0)
 			r = ranges_set(files, inode->fd, &inode->ranges, &host);

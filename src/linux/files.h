@@ -27,7 +27,7 @@ struct process;
 struct epoll_watch;  /* sys_epoll.c */
 struct locked_inode; /* file_locks.c */
 struct lock_ranges;
-struct directory;    /* vfs.h: what is listed, and where the listing stands */
+struct directory; /* vfs.h: what is listed, and where the listing stands */
 struct memnode;
 
 enum file_kind {
@@ -87,7 +87,7 @@ struct file {
 	bool connecting;
 	void *private_data; /* of the kind's own file; freed by `release` */
 	void (*release)(struct file *file);
-	struct lock_ranges *locks; /* F_OFD_SETLK's, file_locks.c */
+	struct lock_ranges *locks;   /* F_OFD_SETLK's, file_locks.c */
 	struct epoll_watch *watches; /* in epolls, sys_epoll.c */
 	/* Whose locks the two above are under; NULL: it never had any. */
 	struct files *_Atomic owner;
@@ -119,6 +119,7 @@ struct files {
 	/* Of all epolls: their watches, and how many there are. */
 	pthread_mutex_t watch_lock;
 	uint32_t watches;
+	uint32_t watch_fds; /* host descriptors made for them */
 	/* fcntl(2)'s locks, file_locks.c: of the process on inodes; records of all kinds. */
 	pthread_mutex_t record_lock;
 	struct locked_inode *_Atomic locked_inodes;
@@ -200,6 +201,14 @@ struct file_waiter {
 };
 int file_wait(struct task *t, struct file *file, short events, struct file_waiter *w);
 
+/* FILE_SOCKET's part of file_read() and file_write(): sys_message.c. `flags`: MSG_DONTWAIT. */
+int64_t socket_file_read(struct task *t, struct file *file, const struct iovec *iov, int n,
+			 int flags);
+int64_t socket_file_write(struct task *t, struct file *file, const struct iovec *iov, int n,
+			  int flags);
+/* How many bytes of what FIONREAD says of the host's descriptor are not the guest's. */
+size_t socket_overhead(const struct file *file);
+
 /*
  * Around calls of the host that may raise SIGPIPE or SIGXFSZ on this thread: blocks them where
  * they are not, and takes what was raised. `quick`: nothing can have been raised.
@@ -235,6 +244,8 @@ bool file_is_hosts(const struct file *file);
 
 /* The last reference of a watched file is gone: out of all epolls, before fd is closed. */
 void epoll_forget(struct file *file);
+/* Put another description, fd's, under the number file->fd, for all epolls too. 0 or -errno. */
+int epoll_exchange(struct file *file, int fd);
 /* For checkpoint.c: each watch of an epoll; stops when `each` does not give 0. */
 struct epoll_watch_info {
 	int fd;		   /* of the guest, when it was added */

@@ -470,17 +470,3 @@ void memdata_move_locked(struct memnode *to, struct memnode *from)
 	(void)memdata_set_times(to, times);
 	settle(to);
 }
-
-int memdata_text(const char *text, size_t size)
-{
-	int fd = new_memfd(), r;
-
-	if (fd < 0)
-		return fd;
-	r = write_whole(fd, (const uint8_t *)text, size, 0);
-	if (r < 0) {
-		close(fd);
-		return r;
-	}
-	return fd;
-}

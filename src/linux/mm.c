@@ -334,6 +334,8 @@ static int give_chunk(struct mm *mm, uint64_t va)
 	}
 	mm->nchunks++;
 	put_chunk(mm, start, chunk);
+	if (mm->remapped)
+		bitmap_set(mm->remapped, chunk);
 	a = &mm->areas[area_find(mm, va)];
 	leaf = PROG_LEAVES_GPA + (uint64_t)chunk * PAGE_SIZE;
 	memset(leaf_of(mm, chunk), 0, PAGE_SIZE);
@@ -919,6 +921,114 @@ bool mm_revoke_unbacked(struct mm *mm)
 	}
 	pthread_rwlock_unlock(&mm->lock);
 	return found;
+}
+
+/* --- Snapshots ---------------------------------------------------------------------------- */
+
+int mm_track(struct mm *mm)
+{
+	mm->host_wrote = calloc(
+		bitmap_words(mm->chunks_gpa / PAGE_SIZE + mm->max_chunks * (MM_CHUNK / PAGE_SIZE)),
+		sizeof(uint64_t));
+	mm->remapped = calloc(bitmap_words(mm->max_chunks), sizeof(uint64_t));
+	return mm->host_wrote && mm->remapped ? 0 : -ENOMEM;
+}
+
+int mm_adopt_chunk(struct mm *mm, uint64_t va, uint32_t chunk)
+{
+	uint64_t *entry = directory_entry(mm, va);
+
+	if (!entry || instance_reach(mm->inst, chunk_gpa(mm, chunk) + MM_CHUNK, NULL) < 0)
+		return -ENOMEM;
+	put_chunk(mm, va, chunk);
+	if (chunk >= mm->nchunks)
+		mm->nchunks = chunk + 1;
+	__atomic_store_n(entry, paging_table_entry(PROG_LEAVES_GPA + (uint64_t)chunk * PAGE_SIZE),
+			 __ATOMIC_RELEASE);
+	return 0;
+}
+
+/* Part of an area, in one chunk: the image is mapped there as far as it goes. */
+static int apply(struct mm *mm, const struct area *a, uint64_t start, uint64_t end)
+{
+	uint8_t *host = mm_host_address(mm, start);
+	uint8_t *image_end = mm->base + mm->inst->snap->used;
+	int r = 0;
+
+	if (host + (end - start) > image_end) {
+		uint64_t in_image = host < image_end ? (uint64_t)(image_end - host) : 0;
+
+		r = host_map(mm, a, start + in_image, end);
+	}
+	if (r == 0)
+		set_leaf(mm, start, end, a->prot);
+	return r;
+}
+
+int mm_apply(struct mm *mm, bool again)
+{
+	uint64_t charge = 0;
+
+	for (size_t i = 0; i < mm->nareas; i++) {
+		const struct area *a = &mm->areas[i];
+
+		if (is_charged(a->prot, a))
+			charge += backed(mm, a->start, a->end);
+	}
+	if (!mm_charge(mm, charge))
+		return -ENOMEM;
+	for (size_t i = 0; i < mm->nareas; i++) {
+		const struct area *a = &mm->areas[i];
+		uint64_t next;
+
+		for (uint64_t at = a->start; at < a->end; at = next) {
+			int64_t chunk = mm_chunk_of(mm, at);
+
+			next = (at / MM_CHUNK + 1) * MM_CHUNK;
+			if (next > a->end)
+				next = a->end;
+			if (chunk < 0 || (again && !bitmap_test(mm->remapped, (uint64_t)chunk)))
+				continue;
+			if (apply(mm, a, at, next) < 0)
+				return -ENOMEM;
+		}
+	}
+	if (mm->remapped)
+		memset(mm->remapped, 0, bitmap_words(mm->max_chunks) * sizeof(uint64_t));
+	return 0;
+}
+
+void mm_forget_areas(struct mm *mm)
+{
+	for (size_t i = 0; i < mm->nareas; i++)
+		file_put(mm->areas[i].file);
+	mm->nareas = 0;
+	atomic_store(&mm->charged, 0);
+	mm->generation++;
+}
+
+int mm_unmap_remapped(struct mm *mm, const struct mayfly_snapshot *snap)
+{
+	for (uint32_t chunk = 0; chunk < mm->nchunks; chunk++) {
+		uint64_t gpa = chunk_gpa(mm, chunk);
+		uint64_t in_image = 0;
+
+		if (!bitmap_test(mm->remapped, chunk))
+			continue;
+		if (snap->used > gpa)
+			in_image = snap->used - gpa < MM_CHUNK ? snap->used - gpa : MM_CHUNK;
+		memset(leaf_of(mm, chunk), 0, PAGE_SIZE);
+		if (mmap(mm->base + gpa, MM_CHUNK, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+			 0) == MAP_FAILED)
+			return -errno;
+		if (in_image &&
+		    mmap(mm->base + gpa, in_image, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, snap->fd,
+			 (off_t)(snap->offset + gpa)) == MAP_FAILED)
+			return -errno;
+	}
+	return 0;
 }
 
 /* --- The rest ----------------------------------------------------------------------------- */

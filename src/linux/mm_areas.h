@@ -4,6 +4,7 @@
 #define MAYFLY_LINUX_MM_AREAS_H
 
 #include "linux/mm.h"
+#include "snapshot/snapshot.h"
 
 /* The host address of a guest address whose piece has a chunk, else NULL. No lock needed. */
 uint8_t *mm_host_address(const struct mm *mm, uint64_t va);
@@ -11,6 +12,21 @@ uint8_t *mm_host_address(const struct mm *mm, uint64_t va);
 int mm_give_chunk(struct mm *mm, uint64_t va);
 /* The number of the chunk of a piece, or -1. */
 int64_t mm_chunk_of(const struct mm *mm, uint64_t va);
+
+/* --- For checkpoint_mm.c ------------------------------------------------------------------- */
+
+/* From here on what restores need is kept. -ENOMEM. */
+int mm_track(struct mm *mm);
+/* A fresh address space gets the chunk for the piece of `va`. -ENOMEM. */
+int mm_adopt_chunk(struct mm *mm, uint64_t va, uint32_t chunk);
+/*
+ * Make everything of chunks as the areas say, where host memory is the snapshot's image: rights in
+ * the page tables, charges. `again`: only for chunks that were remapped. -ENOMEM.
+ */
+int mm_apply(struct mm *mm, bool again);
+void mm_forget_areas(struct mm *mm);
+/* Chunks that were remapped: no rights, and the image's pages again. */
+int mm_unmap_remapped(struct mm *mm, const struct mayfly_snapshot *snap);
 
 /* For restores: the host itself wrote there, which KVM's dirty log does not have. */
 void mm_note_host_write(struct mm *mm, const uint8_t *host, uint64_t len);

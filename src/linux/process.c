@@ -250,6 +250,7 @@ bool process_pause(struct task *t, uint32_t bit)
 	}
 	if (!decide(p, PROCESS_PAUSED, (int)bit))
 		return false;
+	p->pause_point = bit;
 	t->pause_passed = true;
 	return true;
 }
@@ -306,7 +307,8 @@ bool process_at_main(struct task *t)
 	p->main_armed = false;
 	poke(p, p->main_va, p->main_byte, &ignored);
 	t->regs.rip = p->main_va;
-	decide(p, PROCESS_PAUSED, MAYFLY_PAUSE_MAIN);
+	if (decide(p, PROCESS_PAUSED, MAYFLY_PAUSE_MAIN))
+		p->pause_point = MAYFLY_PAUSE_MAIN;
 	return true;
 }
 

@@ -174,6 +174,10 @@ struct process {
 	int status;
 	atomic_bool stopping; /* all tasks are to leave: exit_group, death, pause */
 	bool fixed_layout;    /* addresses are not random */
+	/* From a snapshot: where it was taken, and arguments for who asks by mayfly_ready(). */
+	bool from_snapshot;
+	uint32_t pause_point; /* MAYFLY_PAUSE_ */
+	uint64_t new_argc, new_argv;
 	uint64_t main_va;     /* of main(), 0: not known; and the byte that its breakpoint covers */
 	uint8_t main_byte;
 	bool main_armed;
@@ -207,6 +211,13 @@ struct process {
 	mode_t umask;
 	uint32_t uid, gid; /* as the guest sees them */
 	struct timespec started; /* CLOCK_MONOTONIC */
+
+	/* Restorable: what files and file system are made of again. Owned. */
+	struct {
+		uint32_t flags, max_files;
+		mayfly_grant *grants;
+		size_t ngrants;
+	} kept;
 
 	/* The caller's hooks. */
 	mayfly_policy_fn policy;
@@ -301,5 +312,7 @@ void sockets_end(struct process *p);
 /* Pause there if the caller asked for this MAYFLY_PAUSE_ bit; true: give up the call, it is
  * run again when the process goes on. */
 bool process_pause(struct task *t, uint32_t bit);
+/* mayfly_ready(): pause, then give the arguments to the structure at `va`. */
+int64_t process_ready(struct task *t, uint64_t va);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "linux/checkpoint.h"
 #include "linux/exec.h"
+#include "linux/mm_areas.h"
 #include "linux/netpolicy.h"
 #include "linux/task.h"
 #include "linux/trace.h"
@@ -311,6 +312,7 @@ static void take_options(struct process *p, const mayfly_process_options *o)
 	p->notice_context = o->notice_context;
 	p->fixed_layout = o->flags & MAYFLY_PROCESS_FIXED_LAYOUT;
 	p->restorable = o->flags & MAYFLY_PROCESS_RESTORABLE;
+	p->from_snapshot = o->snapshot;
 	p->umask = 022;
 	p->uid = (uint32_t)geteuid();
 	p->gid = (uint32_t)getegid();
@@ -361,11 +363,46 @@ static int make_vm(struct process *p, const mayfly_process_options *o, mayfly_er
 	r = mm_init(&p->mm, &p->inst, memory, err);
 	if (r < 0)
 		return r;
+	if (o->snapshot && mm_track(&p->mm) < 0)
+		return fail(err, MAYFLY_E_NOMEM, "no memory for an address space");
 	p->mm.tables_used = program_build_tables(p->guest, p->mm.base);
 	vdso_clock_init(&p->clock);
 	vdso_clock_start(&p->clock, (struct vvar *)(void *)(p->mm.base + PROG_VVAR_GPA),
 			 p->host->host_tsc, process_cpus(p), 0);
 	return 0;
+}
+
+/* What the surroundings are made of again at each restore. */
+static int keep_grants(struct process *p, const mayfly_process_options *o, mayfly_error *err)
+{
+	p->kept.flags = o->flags;
+	p->kept.max_files = o->max_files;
+	p->kept.grants = calloc(o->ngrants + 1, sizeof(*p->kept.grants));
+	if (!p->kept.grants)
+		return fail(err, MAYFLY_E_NOMEM, "no memory for a process");
+	for (size_t i = 0; i < o->ngrants; i++) {
+		const mayfly_grant *from = &o->grants[i];
+		mayfly_grant *to = &p->kept.grants[i];
+
+		if (!from->host)
+			continue; /* mount_grant() complains */
+		to->host = strdup(from->host);
+		to->guest = strdup(from->guest ? from->guest : from->host);
+		to->flags = from->flags;
+		p->kept.ngrants = i + 1;
+		if (!to->host || !to->guest)
+			return fail(err, MAYFLY_E_NOMEM, "no memory for a process");
+	}
+	return 0;
+}
+
+static void free_grants(struct process *p)
+{
+	for (size_t i = 0; i < p->kept.ngrants; i++) {
+		free((char *)(uintptr_t)p->kept.grants[i].host);
+		free((char *)(uintptr_t)p->kept.grants[i].guest);
+	}
+	free(p->kept.grants);
 }
 
 static int make_surroundings(struct process *p, const mayfly_process_options *o,
@@ -389,7 +426,9 @@ static int make_surroundings(struct process *p, const mayfly_process_options *o,
 		if (r < 0)
 			return r;
 	}
-	r = mount_all(p, o, err);
+	r = p->restorable ? keep_grants(p, o, err) : 0;
+	if (r == 0)
+		r = mount_all(p, o, err);
 	if (r < 0)
 		return r;
 	if (o->streams) {
@@ -398,6 +437,39 @@ static int make_surroundings(struct process *p, const mayfly_process_options *o,
 		streams[2] = o->stderr_fd;
 	}
 	return process_set_streams(p, streams, err);
+}
+
+static void free_surroundings(struct process *p)
+{
+	/* Files may be memfs's, which is the vfs's, and are charged to the address space. */
+	if (p->files.slots)
+		files_fini(&p->files);
+	signals_fini(p);
+	vfs_free(p->vfs);
+	p->vfs = NULL;
+}
+
+int process_renew(struct process *p, const int fds[3], mayfly_error *err)
+{
+	const mayfly_process_options o = {.flags = p->kept.flags,
+					  .grants = p->kept.grants,
+					  .ngrants = p->kept.ngrants};
+	int r;
+
+	free_surroundings(p);
+	memset(&p->files, 0, sizeof(p->files));
+	memset(&p->sig, 0, sizeof(p->sig));
+	p->wall_used = 0;
+	p->ended_cpu_ns = 0;
+	p->noticed = 0;
+	atomic_store(&p->output, 0);
+	p->interrupted = false;
+	if (files_init(&p->files, p->kept.max_files ? p->kept.max_files : DEFAULT_FILES) < 0 ||
+	    signals_init(p) < 0)
+		return fail(err, MAYFLY_E_NOMEM, "no memory for a process");
+	limits_init(p);
+	r = mount_all(p, &o, err);
+	return r < 0 ? r : process_set_streams(p, fds, err);
 }
 
 int process_new(const struct hv_backend *hv, const mayfly_process_options *options,
@@ -439,12 +511,10 @@ void process_free(struct process *p)
 		return;
 	while (p->tasks)
 		task_free(p->tasks);
-	/* Files may be memfs's, which is the vfs's, and are charged to the address space. */
-	if (p->files.slots)
-		files_fini(&p->files);
-	signals_fini(p);
+	sockets_end(p);
+	free_surroundings(p);
+	free_grants(p);
 	netpolicy_free(p->net);
-	vfs_free(p->vfs);
 	for (uint32_t n = 1; n < PROG_MAX_VCPUS; n++)
 		hv_vcpu_free(p->vcpus[n]);
 	mm_fini(&p->mm);

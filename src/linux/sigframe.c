@@ -243,8 +243,8 @@ int sigframe_push(struct task *t, const struct guest_sigaction *action,
 	if (!is_user_address(action->handler) || !lay_out(t, action, &at))
 		return -EFAULT;
 	memset(&frame, 0, sizeof(frame));
-	frame.return_address = action->flags & GUEST_SA_RESTORER ? action->restorer
-								 : PROG_GATE_SIGRETURN;
+	frame.return_address =
+		action->flags & GUEST_SA_RESTORER ? action->restorer : PROG_GATE_SIGRETURN;
 	frame.uc.flags = UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;
 	if (t->process->host->xsave)
 		frame.uc.flags |= UC_FP_XSTATE;

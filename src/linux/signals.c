@@ -47,7 +47,6 @@ int signals_init(struct process *p)
 static void drop(struct process *p, struct sig_pending *pending, uint64_t set)
 {
 	struct sig_queued **at = &pending->first;
-	struct guest_siginfo unused;
 
 	while (*at) {
 		struct sig_queued *q = *at;
@@ -59,7 +58,7 @@ static void drop(struct process *p, struct sig_pending *pending, uint64_t set)
 		*at = q->next;
 		p->sig.queued--;
 		if (q->timer)
-			signal_timer_taken(p, q->timer, &unused); /* it goes on */
+			signal_timer_dropped(p, q->timer);
 		free(q);
 	}
 	if (pending == &p->sig.pending && pending->set & set & SIG_BIT(SIGALRM))
@@ -491,14 +490,15 @@ static void terminate(struct task *t, const struct guest_siginfo *info)
 	if (!fault)
 		process_kill(p, info->signo, "%s", "");
 	else
-		process_kill(p, info->signo, "%s at address 0x%llx, by the instruction at 0x%llx",
-			     name_of(info->signo, name),
-			     (unsigned long long)info->fault.address,
-			     (unsigned long long)t->regs.rip);
+		process_kill(
+			p, info->signo, "%s at address 0x%llx, by the instruction at 0x%llx",
+			name_of(info->signo, name), (unsigned long long)info->fault.address,
+			(unsigned long long)t->regs.rip);
 }
 
 /* Take the next one and its action, which SA_RESETHAND resets. Gives false if there is none. */
-static bool take_next(struct task *t, struct guest_siginfo *info, struct guest_sigaction *action)
+static bool take_next(struct task *t, struct guest_siginfo *info,
+		      struct guest_sigaction *action)
 {
 	struct process *p = t->process;
 	struct guest_sigaction *a;
@@ -591,8 +591,8 @@ int64_t signal_deliver(struct task *t, int64_t result)
 				continue;
 			}
 			if (in_call)
-				t->regs.rax = (uint64_t)restart_with_handler(t, result,
-									     action.flags);
+				t->regs.rax =
+					(uint64_t)restart_with_handler(t, result, action.flags);
 			/* A further one interrupts the handler. */
 			in_call = false;
 			t->regs_changed = true;

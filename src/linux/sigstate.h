@@ -15,7 +15,7 @@ struct task;
 struct process;
 
 #define SIG_COUNT 64
-#define SIG_BIT(n) ((uint64_t)1 << ((n) - 1))
+#define SIG_BIT(n) ((uint64_t)1 << ((n)-1))
 
 /* sigaltstack(2)'s flags, and handlers' (asm/signal.h, signal.h). */
 #define GUEST_SS_ONSTACK 1u
@@ -99,8 +99,8 @@ struct sigprocess {
 	struct guest_sigaction actions[SIG_COUNT + 1];
 	struct sig_pending pending; /* for any task */
 	uint32_t queued;
-	uint32_t xsave_size; /* of frames; 0: not known yet. Atomic. */
-	struct timers *timers; /* itimers and timer_create(2), sys_timer.c */
+	uint32_t xsave_size;	/* of frames; 0: not known yet. Atomic. */
+	struct timers *timers;	/* itimers and timer_create(2), sys_timer.c */
 	struct file *signalfds; /* by next_signalfd: to wake when something arrives */
 };
 
@@ -178,10 +178,14 @@ int signal_queue_timer(struct process *p, int tid, const struct guest_siginfo *i
 /* Hold sig.lock. Take back what that timer has queued. */
 void signal_unqueue_timer(struct process *p, uint64_t timer);
 
-/* sys_timer.c, called with sig.lock held: the signal of this timer was taken; adds overruns. */
+/* sys_timer.c, with sig.lock held: the signal of this timer was taken; adds overruns. */
 void signal_timer_taken(struct process *p, uint64_t timer, struct guest_siginfo *info);
-/* The same of a SIGALRM to the process. */
+/* It was dropped: the timer goes on. tasks_lock may be held, too. */
+void signal_timer_dropped(struct process *p, uint64_t timer);
+/* A SIGALRM to the process was taken or dropped. */
 void signal_alarm_taken(struct process *p);
+/* sys_timer.c: whether any timer or interval timer is running. */
+bool timers_armed(struct process *p);
 /* sys_timer.c: ends its thread. */
 void timers_fini(struct process *p);
 

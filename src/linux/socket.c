@@ -200,18 +200,11 @@ int socket_wrap(struct task *t, const struct file *like, int fd, bool host, stru
 
 int socket_replace(struct file *file, int fd)
 {
-	int r = 0;
+	/* Whoever waits for the old description keeps it until he looks again. */
+	int r = epoll_exchange(file, fd);
 
-	/*
-	 * Whoever waits for the old description keeps it until he looks again; epolls forget
-	 * it, so they are told.
-	 */
-	if (dup3(fd, file->fd, O_CLOEXEC) < 0)
-		r = host_error(errno);
-	else
-		epoll_replaced(file);
 	close(fd);
-	return r;
+	return r == -EMFILE ? -ENFILE : r;
 }
 
 int socket_go_private(struct file *file)

@@ -46,7 +46,7 @@ struct socket {
 	bool host;
 	/* Private datagrams with a struct datagram_header, as opposed to socketpair(2)'s. */
 	bool framed;
-	bool used; /* private datagrams: it got or sent one */
+	atomic_bool used; /* private datagrams: it got or sent one */
 	bool shut_write;
 	/* Private: the other end of fd, until a listener or `endpoint` has it; else -1. */
 	int far;
@@ -149,13 +149,5 @@ int inet_denied(struct task *t, const struct socket_name *name);
 void socket_apply_options(const struct file *file, int fd);
 /* The value of an int option, of its table. */
 int socket_option(const struct socket *sock, int level, int name);
-
-/* --- sys_message.c ------------------------------------------------------------------------ */
-
-/* FILE_SOCKET's part of file_read() and file_write(). */
-int64_t socket_read(struct task *t, struct file *file, const struct iovec *iov, int n);
-int64_t socket_write(struct task *t, struct file *file, const struct iovec *iov, int n);
-/* How many bytes of what FIONREAD says of the host's descriptor are not the guest's. */
-size_t socket_overhead(const struct file *file);
 
 #endif

@@ -186,14 +186,26 @@ static int64_t ioctl_tty(struct task *t, struct file *file, unsigned request, ui
 	}
 }
 
+/* Datagrams within the process have a header that the guest does not see. */
+static int64_t ioctl_unread_socket(struct task *t, struct file *file, uint64_t va)
+{
+	int32_t bytes = 0;
+	if (ioctl(file->fd, FIONREAD, &bytes) < 0)
+		return -errno;
+	int32_t overhead = (int32_t)socket_overhead(file);
+	bytes = bytes > overhead ? bytes - overhead : 0;
+	return mm_put(&t->process->mm, va, &bytes);
+}
+
 static int64_t ioctl_unread(struct task *t, struct file *file, uint64_t va)
 {
 	switch (file->kind) {
 	case FILE_REGULAR:
 	case FILE_STREAM:
 	case FILE_PIPE:
-	case FILE_SOCKET:
 		return ioctl_get(t, file, FIONREAD, va, sizeof(int));
+	case FILE_SOCKET:
+		return ioctl_unread_socket(t, file, va);
 	case FILE_DIRECTORY:
 	case FILE_DEVICE:
 	case FILE_EVENT:

@@ -39,13 +39,15 @@ struct poll_set {
 	bool any_ready;	 /* without asking */
 	bool stdin_read; /* input from standard input is waited for */
 	bool signals;	 /* a signalfd is among them */
+	bool pausing;	 /* the caller wants to know of stdin_read */
 	struct pollfd few_fds[FEW];
 	struct watched few_files[FEW];
 };
 
-static int set_init(struct poll_set *s, uint32_t count)
+static int set_init(struct task *t, struct poll_set *s, uint32_t count)
 {
 	s->count = 0;
+	s->pausing = (t->process->pause_at & MAYFLY_PAUSE_STDIN) != 0;
 	s->any_ready = s->stdin_read = s->signals = false;
 	s->fds = s->few_fds;
 	s->files = s->few_files;
@@ -82,7 +84,7 @@ static void set_add(struct poll_set *s, struct file *file, short events, short r
 			ready = events & POLL_ALWAYS;
 		if (file->standard_input && (events & SELECT_IN & ~(POLLHUP | POLLERR)) != 0)
 			s->stdin_read = true;
-		if (file->kind == FILE_EPOLL && epoll_has_standard_input(file))
+		if (s->pausing && file->kind == FILE_EPOLL && epoll_has_standard_input(file))
 			s->stdin_read = true;
 		if (file->kind == FILE_SIGNAL)
 			s->signals = true;
@@ -130,7 +132,7 @@ static int set_wait(struct task *t, struct poll_set *s, const struct timespec *d
 		return -errno;
 	if (r > 0 || s->any_ready)
 		return count_ready(s);
-	if (signal_deliverable(t))
+	if ((signal_pending_set(t) & ~t->sig.mask) != 0)
 		return -EINTR;
 	r = task_poll(t, s->fds, s->count, deadline);
 	return r < 0 ? r : count_ready(s);
@@ -141,7 +143,7 @@ static int set_wait(struct task *t, struct poll_set *s, const struct timespec *d
 static int set_from_pollfds(struct task *t, struct poll_set *s, const struct pollfd *guest,
 			    uint32_t count)
 {
-	int r = set_init(s, count);
+	int r = set_init(t, s, count);
 	if (r < 0)
 		return r;
 	for (uint32_t i = 0; i < count; i++) {
@@ -359,7 +361,7 @@ static int set_from_select(struct task *t, struct poll_set *s, const struct sele
 	uint32_t count = 0;
 	for (uint32_t fd = 0; fd < n; fd++)
 		count += events_of(sets, fd) != 0;
-	int r = set_init(s, count);
+	int r = set_init(t, s, count);
 	if (r < 0)
 		return r;
 	for (uint32_t fd = 0; fd < n; fd++) {

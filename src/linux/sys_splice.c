@@ -18,6 +18,7 @@
 #include <sys/uio.h>
 
 #include "linux/process.h"
+#include "linux/sockets.h"
 
 #define MAX_RW_COUNT 0x7ffff000 /* the kernel's: INT_MAX, rounded down to a page */
 #define BOUNCE_SIZE 65536
@@ -64,6 +65,16 @@ static int offset_get(struct task *t, uint64_t va, int64_t *offset)
 static int offset_put(struct task *t, uint64_t va, int64_t offset)
 {
 	return va == 0 ? 0 : mm_put(&t->process->mm, va, &offset);
+}
+
+/*
+ * Whether the host's kernel may move bytes of the socket: a stream that goes where it is meant to.
+ * What else a socket's host descriptor is, and datagrams' headers, only sockets.h knows.
+ */
+static bool plain_socket(const struct file *file)
+{
+	return file->kind == FILE_SOCKET && file->type == SOCK_STREAM &&
+	       file->private_data != NULL && socket_of(file)->state == SOCKET_CONNECTED;
 }
 
 static bool interrupted(struct task *t)
@@ -170,7 +181,7 @@ int64_t sys_sendfile(struct task *t, const uint64_t a[6])
 		r = -EINVAL;
 	if (r == 0 && len > 0) {
 		bool native = in->kind == FILE_REGULAR &&
-			      (out->kind == FILE_SOCKET || out->kind == FILE_PIPE);
+			      (plain_socket(out) || out->kind == FILE_PIPE);
 		r = native ? host_sendfile(t, &pair, len) : bounce(t, &pair, len);
 	}
 	if (r > 0 && offset_put(t, a[2], pair.in_at) < 0)
@@ -279,8 +290,8 @@ static bool spliceable(const struct file *file)
 	if (file->kind == FILE_STREAM)
 		return file->io == FILE_IO_PLAIN && !file->counts_output &&
 		       !file->standard_input;
-	return file->kind == FILE_PIPE || file->kind == FILE_SOCKET ||
-	       file->kind == FILE_REGULAR || file->kind == FILE_DEVICE;
+	return file->kind == FILE_PIPE || plain_socket(file) || file->kind == FILE_REGULAR ||
+	       file->kind == FILE_DEVICE;
 }
 
 /* Until there is something to move and room for it; which of the two is missing, no one says. */

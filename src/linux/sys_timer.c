@@ -25,7 +25,7 @@
 /* How exact timers of CPU time are, at best, and while the process does nothing. */
 #define CPU_GRAIN_NS 1000000
 #define CPU_IDLE_NS 64000000
-/* How soon a timer on CLOCK_REALTIME finds that the clock was set. */
+/* How soon a timer on another clock than CLOCK_MONOTONIC finds that the clock was set. */
 #define STEP_LOOK_NS NSEC_PER_SEC
 
 struct timer {
@@ -92,26 +92,25 @@ static uint64_t forward(struct timer *timer, uint64_t now)
 
 /* --- The thread --------------------------------------------------------------------------- */
 
-/* Its signal was sent (r 0) or not: rest until it is taken, or go on. */
-static void went_off(struct process *p, struct timer *timer, int r, uint64_t monotonic)
+/* Its signal was sent (r 0): if it `rests`, until that is taken. Or it was not: go on. */
+static void went_off(struct process *p, struct timer *timer, int r, bool rests,
+		     uint64_t monotonic)
 {
-	if (!timer->interval) {
+	if (!timer->interval)
 		timer->armed = false;
-		timer->fired = false;
-	} else if (r == 0 && !timer->is_cpu) {
+	else if (r == 0 && rests)
 		timer->fired = true;
-	} else {
+	else
 		forward(timer, now_of(p, timer));
-	}
 	timer->earliest = monotonic + (r == 0 ? PERIOD_MIN_NS : IGNORED_NS);
 }
 
 static void fire_itimer(struct process *p, unsigned which, uint64_t monotonic)
 {
 	struct guest_siginfo info = {.signo = itimer_signal[which], .code = SI_KERNEL};
+	int r = signal_queue_timer(p, 0, &info, 0);
 
-	went_off(p, &p->sig.timers->itimer[which], signal_queue_timer(p, 0, &info, 0),
-		 monotonic);
+	went_off(p, &p->sig.timers->itimer[which], r, which == ITIMER_REAL, monotonic);
 }
 
 static void fire_posix(struct process *p, int id, uint64_t monotonic)
@@ -124,10 +123,7 @@ static void fire_posix(struct process *p, int id, uint64_t monotonic)
 	};
 	int r = signal_queue_timer(p, timer->tid, &info, timer->key);
 
-	went_off(p, &timer->timer, r, monotonic);
-	/* CPU timers rest, too, unlike setitimer(2)'s. */
-	if (r == 0 && timer->timer.armed)
-		timer->timer.fired = true;
+	went_off(p, &timer->timer, r, true, monotonic);
 }
 
 /* When to look at it again, CLOCK_MONOTONIC; `monotonic` if it is due. */
@@ -143,7 +139,7 @@ static uint64_t look_at(struct process *p, const struct timer *timer, uint64_t m
 		wait /= ntasks ? ntasks : 1; /* as if each used a CPU of its own */
 		if (wait < p->sig.timers->cpu_wait)
 			wait = p->sig.timers->cpu_wait;
-	} else if (timer->clock == CLOCK_REALTIME && wait > STEP_LOOK_NS) {
+	} else if (timer->clock != CLOCK_MONOTONIC && wait > STEP_LOOK_NS) {
 		wait = STEP_LOOK_NS;
 	}
 	if (add_overflows(monotonic, wait, &at))
@@ -309,13 +305,20 @@ void signal_alarm_taken(struct process *p)
 	poke(p);
 }
 
+static struct posix_timer *by_key(struct process *p, uint64_t key)
+{
+	struct timers *timers = p->sig.timers;
+
+	for (int i = 0; timers && i < TIMERS_MAX; i++)
+		if (timers->posix[i] && timers->posix[i]->key == key)
+			return timers->posix[i];
+	return NULL;
+}
+
 void signal_timer_taken(struct process *p, uint64_t key, struct guest_siginfo *info)
 {
-	struct posix_timer *timer = NULL;
+	struct posix_timer *timer = by_key(p, key);
 
-	for (int i = 0; p->sig.timers && i < TIMERS_MAX && !timer; i++)
-		if (p->sig.timers->posix[i] && p->sig.timers->posix[i]->key == key)
-			timer = p->sig.timers->posix[i];
 	if (!timer)
 		return;
 	timer->overrun = 0;
@@ -327,6 +330,17 @@ void signal_timer_taken(struct process *p, uint64_t key, struct guest_siginfo *i
 		poke(p);
 	}
 	info->timer.overrun = (int)timer->overrun;
+}
+
+void signal_timer_dropped(struct process *p, uint64_t key)
+{
+	struct posix_timer *timer = by_key(p, key);
+
+	if (!timer || !timer->timer.fired)
+		return;
+	timer->timer.fired = false;
+	timer->timer.earliest = host_now(CLOCK_MONOTONIC) + IGNORED_NS;
+	poke(p);
 }
 
 /* --- Setting and asking ------------------------------------------------------------------- */
@@ -610,8 +624,8 @@ static int set(struct process *p, struct posix_timer *timer, bool absolute,
 	if (absolute && !zero)
 		at = vdso_clock_to_host(&p->clock, timer->clock, &at);
 	/* What is relative does not follow when the clock is set. */
-	timer->timer.clock = !absolute && timer->clock != CLOCK_BOOTTIME ? CLOCK_MONOTONIC
-									 : timer->clock;
+	timer->timer.clock =
+		!absolute && timer->clock != CLOCK_BOOTTIME ? CLOCK_MONOTONIC : timer->clock;
 	arm(p, &timer->timer, time_to_ns(&at), zero ? 0 : time_to_ns(&value->it_interval),
 	    absolute && !zero);
 	return timer->timer.armed && timer->notify != SIGEV_NONE ? poke(p) : 0;

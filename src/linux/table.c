@@ -21,8 +21,6 @@ const struct syscall_entry syscall_table[SYSCALL_COUNT] = {
 #undef REFUSED
 };
 
-#define MAX_ERRNO 4095 /* results from -4095 on are errors: include/linux/err.h */
-
 static const struct syscall_entry no_entry = {NULL, NULL, ""};
 
 /*
@@ -121,8 +119,8 @@ static int64_t ask_policy(struct task *t, const struct syscall_entry *entry,
 	answer = p->policy(p->policy_context, &asked);
 	if (answer == 0)
 		return 0;
-	/* No errno: the guest would take it for a result. */
-	return answer >= -MAX_ERRNO && answer < 0 ? answer : -EPERM;
+	/* No errno: the guest would take it for a result, or the call would be made again. */
+	return answer > -ERESTARTSYS && answer < 0 ? answer : -EPERM;
 }
 
 /* Out of the way of the usual case, which needs none of this room on the stack. */
@@ -162,7 +160,7 @@ int64_t syscall_dispatch(struct task *t)
 	t->syscall = number;
 	__atomic_store_n(&t->syscalls, t->syscalls + 1, __ATOMIC_RELAXED);
 	if (number == PROG_SYS_READY)
-		return process_pause(t, MAYFLY_PAUSE_READY) ? -ERESTARTNOINTR : 0;
+		return process_ready(t, a[0]);
 	if (t->process->policy || t->process->trace)
 		return dispatch_observed(t, entry, a);
 	return call(t, entry, a);

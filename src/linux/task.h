@@ -33,6 +33,8 @@ int process_new(const struct hv_backend *hv, const mayfly_process_options *optio
 		struct process **out, mayfly_error *err);
 void process_free(struct process *p);
 int process_set_streams(struct process *p, const int fds[3], mayfly_error *err);
+/* For another run from its snapshot: files, file system, signals, limits as they were at first. */
+int process_renew(struct process *p, const int fds[3], mayfly_error *err);
 int process_run(struct process *p, uint32_t pause_at, mayfly_process_end *end,
 		mayfly_error *err);
 void process_interrupt(struct process *p);

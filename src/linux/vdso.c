@@ -253,6 +253,14 @@ void vdso_clock_start(struct vdso_clock *clock, struct vvar *page, bool host_tsc
 	pthread_mutex_unlock(&clock->lock);
 }
 
+void vdso_clock_renew(struct vdso_clock *clock)
+{
+	pthread_mutex_lock(&clock->lock);
+	if (clock->tsc && clock->page)
+		renew(clock);
+	pthread_mutex_unlock(&clock->lock);
+}
+
 static unsigned page_clock(clockid_t id, bool *coarse)
 {
 	*coarse = id == CLOCK_REALTIME_COARSE || id == CLOCK_MONOTONIC_COARSE;

@@ -55,6 +55,9 @@ void vdso_clock_fini(struct vdso_clock *clock);
 void vdso_clock_start(struct vdso_clock *clock, struct vvar *page, bool host_tsc, uint32_t cpus,
 		      int64_t offset);
 
+/* Have the page follow the host's clocks now, not only when it is old. Any thread. */
+void vdso_clock_renew(struct vdso_clock *clock);
+
 /*
  * clock_gettime(2) of the clocks that are not of CPU time, as the guest is to see them. False:
  * no such clock. Any thread.

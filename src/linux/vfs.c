@@ -542,6 +542,8 @@ static int parent_here(struct walk *w, void *context)
 
 	if (!w->named || w->slash)
 		return -EISDIR;
+	if (w->node && w->mount->kind != VFS_DEV)
+		return -EOPNOTSUPP;
 	if (w->mount->kind != VFS_HOST || !w->mount->writable)
 		return -EACCES;
 	fd = walk_open(w, O_PATH | O_DIRECTORY);

@@ -71,9 +71,14 @@ int vfs_stat(struct vfs *vfs, struct file *dir, const char *path, int flags, str
 int vfs_fstat(struct vfs *vfs, struct file *file, struct stat *st);
 
 /* The host's view of a name, for bind(2) and connect(2) of Unix sockets in writable mounts: an
- * O_PATH descriptor of the directory and the last component. -errno; -EACCES where not writable.
+ * O_PATH descriptor of the directory and the last component. -errno; -EACCES where not writable;
+ * -EOPNOTSUPP where names are in memory: vfs_mknod() makes them there. The name may be, or
+ * become, a symbolic link: connect(2) is for an O_PATH | O_NOFOLLOW descriptor of it.
  */
 int vfs_parent(struct vfs *vfs, const char *path, int *dir_fd, char name[VFS_NAME_MAX + 1]);
+
+/* As mknodat(2), of S_IFREG, S_IFIFO and S_IFSOCK, with the umask applied. */
+int vfs_mknod(struct vfs *vfs, struct file *dir, const char *path, mode_t mode);
 
 /* lseek(2) of a FILE_DIRECTORY: to where a listing was, or to 0, its beginning. */
 int64_t vfs_seek(struct file *file, int64_t offset, int whence);
@@ -82,8 +87,6 @@ int64_t vfs_seek(struct file *file, int64_t offset, int whence);
 int vfs_ftruncate(struct vfs *vfs, struct file *file, uint64_t size);
 /* As fallocate(2). */
 int vfs_fallocate(struct vfs *vfs, struct file *file, int mode, uint64_t offset, uint64_t len);
-/* As lseek(2) of a directory. */
-int64_t vfs_seek_directory(struct file *file, int64_t offset, int whence);
 
 /* memfs's and FILE_DIRECTORY's part of file_put(). */
 void vfs_file_release(struct file *file);

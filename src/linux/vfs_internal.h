@@ -204,8 +204,6 @@ int memdata_read_locked(struct memnode *node, uint8_t **out, uint64_t *size);
 /* Contents and charge go from one node to another, which has none. */
 void memdata_move_locked(struct memnode *to, struct memnode *from);
 int memdata_set_locked(struct memnode *node, const uint8_t *bytes, uint64_t size);
-/* A memfd that holds `size` bytes of text: what /proc opens. */
-int memdata_text(const char *text, size_t size);
 
 /* --- Overlays (overlay.c) ----------------------------------------------------------------- */
 
@@ -351,8 +349,6 @@ int vfs_object_removexattr(struct vfs_object *o, const char *name);
 /* --- Names (vfs_names.c) ------------------------------------------------------------------ */
 
 int vfs_mkdir(struct vfs *vfs, struct file *dir, const char *path, mode_t mode);
-/* S_IFREG, S_IFIFO, S_IFSOCK. */
-int vfs_mknod(struct vfs *vfs, struct file *dir, const char *path, mode_t mode);
 int vfs_symlink(struct vfs *vfs, const char *target, struct file *dir, const char *path);
 int vfs_unlink(struct vfs *vfs, struct file *dir, const char *path, bool directory);
 struct vfs_name {
@@ -385,35 +381,53 @@ bool vfs_list_has(const struct vfs_list *list, const char *name);
 ssize_t vfs_getdents(struct file *file, void *buffer, size_t size);
 void vfs_list_free(struct vfs *vfs, struct vfs_list *list);
 
-/* --- /proc and /dev (procfs.c, proc_text.c) ------------------------------------------------ */
+/* --- /proc and /dev (procfs.c, proc_text.c, proc_system.c, devfs.c) ------------------------ */
 
 enum proc_type { PROC_NONE, PROC_DIR, PROC_FILE, PROC_LINK, PROC_FD };
 
 struct proc_text;
-typedef void proc_render(struct vfs *vfs, struct proc_text *text, int tid);
+struct proc_entry;
+typedef void proc_render(struct vfs *vfs, struct proc_text *text,
+			 const struct proc_entry *entry);
+
+/* A name in /proc, or in the directory of a task there. */
+struct proc_name {
+	const char *path;
+	enum proc_type type;
+	proc_render *render; /* of files and links */
+};
 
 struct proc_entry {
 	enum proc_type type;
-	proc_render *render; /* files and links */
-	int tid;	     /* 0: not of a process */
-	uint32_t fd;
+	const struct proc_name *name;
+	bool of_task;  /* name is in a task's directory */
+	bool in_group; /* ... of /proc/PID/task */
+	int tid;
+	uint32_t fd; /* in fd and fdinfo */
 	mode_t mode;
-	unsigned place; /* directories: which */
 };
 
 /* What is at `path` ("" for the top, "self/fd/3") in /proc. -ENOENT, -ENOTDIR. */
 int proc_find(struct vfs *vfs, const char *path, struct proc_entry *entry);
 void proc_stat(struct vfs *vfs, const char *path, const struct proc_entry *entry,
 	       struct stat *st);
-/* The text of a file or link; free(*out). */
+/* The text of a file or link, NUL-terminated; free(*out). */
 int proc_read(struct vfs *vfs, const struct proc_entry *entry, char **out, size_t *len);
 int proc_list(struct vfs *vfs, const struct proc_entry *entry, struct vfs_list *list);
-/* The mounts as /proc has them. */
-proc_render proc_render_mounts;
-proc_render proc_render_mountinfo;
 void proc_printf(struct proc_text *text, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 void proc_bytes(struct proc_text *text, const void *bytes, size_t len);
+/* The files' contents: of a task (proc_text.c), of the system (proc_system.c). */
+proc_render proc_cmdline, proc_environ, proc_auxv, proc_maps, proc_status, proc_task_stat,
+	proc_statm, proc_limits, proc_comm, proc_mounts, proc_mountinfo, proc_fdinfo, proc_cwd,
+	proc_exe, proc_cgroup;
+proc_render proc_meminfo, proc_cpuinfo, proc_uptime, proc_loadavg, proc_system_stat,
+	proc_version, proc_filesystems, proc_hostname, proc_uuid, proc_boot_id;
+
+#define PROC_OSRELEASE "6.1.0-mayfly" /* as uname(2) says: sys_identity.c */
+#define PROC_OSVERSION "#1 SMP"
+#define PROC_PID_MAX 32768
+
 /* Fill /dev. */
 int dev_populate(struct vfs_mount *m);
 /* Open the host's device, if it is one of ours; the terminal that is a stream. */

@@ -318,6 +318,20 @@ void instance_fini(struct instance *inst)
 	*inst = (struct instance){.vm = NULL};
 }
 
+/* What the kind knows of pages that the host wrote or mapped. */
+static void merge_kind_pages(struct instance *inst)
+{
+	uint64_t words = bitmap_words(page_count(inst));
+	uint64_t first = inst->guest->tables_len / PAGE_SIZE / 64;
+
+	for (uint64_t w = 0; inst->host_pages && w < words; w++)
+		inst->log[w] |= inst->host_pages[w];
+	/* 512 pages are 8 words. */
+	for (uint64_t w = first; inst->skip_chunks && w < words; w += 8)
+		if (bitmap_test(inst->skip_chunks, (w - first) / 8))
+			memset(inst->log + w, 0, 8 * sizeof(*inst->log));
+}
+
 /*
  * The log into inst->log, less the page tables, which ring 3 cannot reach and which hardware
  * only "writes" by walking them, plus what the host wrote. Gives the number of pages.
@@ -337,6 +351,7 @@ static int collect(struct instance *inst, uint64_t *count, mayfly_error *err)
 		for (uint64_t page = w->first; page < w->first + w->count; page++)
 			bitmap_set(inst->log, page);
 	}
+	merge_kind_pages(inst);
 	*count = index_log(inst);
 	return 0;
 }

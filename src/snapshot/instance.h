@@ -30,6 +30,13 @@ struct instance {
 	 * those. The user of the instance keeps `count` up to date.
 	 */
 	struct guest_pages host_wrote[2];
+	/*
+	 * Kinds that map memory themselves: pages that the host wrote since then; and pieces of
+	 * 2 MiB, behind the tables, that need no copying because they were mapped anew. Borrowed,
+	 * may be NULL.
+	 */
+	uint64_t *host_pages;
+	const uint64_t *skip_chunks;
 	uint64_t *log;	 /* bitmap: scratch for the dirty log */
 	uint64_t *stale; /* bitmap: scratch */
 	uint32_t *words; /* of the log: those that are not zero */

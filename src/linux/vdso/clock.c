@@ -14,25 +14,14 @@
 #include "abi/program.h"
 #include "abi/vvar.h"
 
-#ifdef VDSO_NATIVE
-/* For tests: linked into a program, with a page of its own. */
-extern struct vvar vdso_page;
-#define PAGE (&vdso_page)
-#else
 #define PAGE ((const struct vvar *)PROG_VVAR_VA)
-#endif
 
 #define NSEC 1000000000u
 
-/* The names of vdso(7), and in the guest those without prefix, weak. */
-#ifdef VDSO_NATIVE
-#define ALIAS(name)
-#else
-#define ALIAS(name) __attribute__((weak, alias("__vdso_" #name)))
-#endif
+/* The names of vdso(7), and those without prefix, weak. */
 #define EXPORT(result, name, parameters)                                                       \
 	result __vdso_##name parameters;                                                       \
-	result name parameters ALIAS(name);                                                    \
+	result name parameters __attribute__((weak, alias("__vdso_" #name)));                  \
 	result __vdso_##name parameters
 
 static long call(long number, const void *a, const void *b, const void *c)
