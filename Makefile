@@ -8,6 +8,8 @@
 #   WERROR=1         warnings are errors
 #   MESON_OPTIONS    more options for `meson setup`
 #   STEPS            what `make check` runs, all by default; `tools/check --list` names them
+#   CI=1             `make check` installs the programs that it runs in VMs, too; else those that
+#                    are missing are skipped, by name (`tools/setup programs` installs them)
 #   FUZZ_SECONDS     how long `make fuzz` and `make check` run each fuzzer; 60
 
 BUILD := build
@@ -38,7 +40,7 @@ demo:
 	@tools/demo $(BUILD)
 
 check:
-	@tools/setup build check lab
+	@tools/setup build check lab $(if $(CI),programs)
 	@tools/check --build $(BUILD) $(STEPS)
 
 # The quick part of it, for in between: no set-up, no lab, no sanitizers, no analysers.

@@ -167,41 +167,6 @@ static void call_fini(struct call *c)
 
 /* --- Loading --------------------------------------------------------------------------------- */
 
-static int status_of_errno(int e)
-{
-	switch (e) {
-	case ENOENT:
-	case ENOTDIR:
-		return STATUS_NOT_FOUND;
-	case EACCES:
-	case EPERM:
-	case EISDIR:
-		return STATUS_NOT_EXECUTABLE;
-	default:
-		return STATUS_FAILED;
-	}
-}
-
-static int status_of_load(const mayfly_error *err)
-{
-	switch (err->code) {
-	case MAYFLY_E_FORMAT:
-	case MAYFLY_E_UNSUPPORTED:
-		return STATUS_NOT_EXECUTABLE;
-	case MAYFLY_E_IO:
-		return status_of_errno(err->sys_errno);
-	default:
-		return STATUS_FAILED;
-	}
-}
-
-static void complain_library(const mayfly_error *err)
-{
-	complain("%s", err->message);
-	if (err->code == MAYFLY_E_HYPERVISOR)
-		complain("'mayfly doctor' looks for the cause");
-}
-
 /* Whether the file begins as ELF files do; complains and gives a status if it cannot be read. */
 static int look_at_guest(const char *path, bool *ret_is_elf)
 {
@@ -214,7 +179,7 @@ static int look_at_guest(const char *path, bool *ret_is_elf)
 	if (fd < 0) {
 		e = errno;
 		complain("cannot open %s: %s", path, strerror(e));
-		return status_of_errno(e);
+		return errno_status(e);
 	}
 	/* The rest is left to the library, which opens the file again, and by its own rules. */
 	n = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? pread(fd, magic, sizeof(magic), 0)
@@ -250,7 +215,7 @@ static int load(struct call *c)
 		complain("%s is no ELF file and no whole snapshot: %s", c->guest, err.message);
 	else
 		complain_library(&err);
-	return status_of_load(&err);
+	return error_status(&err);
 }
 
 static int open_guest(struct call *c)

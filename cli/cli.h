@@ -29,11 +29,13 @@ enum status {
 /* What a verb's operands are, for completion. */
 enum operands {
 	OPERANDS_NONE,
-	OPERANDS_CALL, /* a guest, one of its functions, arguments that may be @FILE */
-	OPERANDS_VERB  /* the name of a verb */
+	OPERANDS_CALL,	  /* a guest, one of its functions, arguments that may be @FILE */
+	OPERANDS_PROGRAM, /* a command or file, and its arguments */
+	OPERANDS_VERB	  /* the name of a verb */
 };
 
 struct option_spec;
+struct option_table;
 
 struct verb {
 	const char *name;
@@ -43,9 +45,16 @@ struct verb {
 	enum operands operands;
 	const struct option_spec *options;
 	size_t noptions;
+	/*
+	 * More of them, which other verbs have, too, or NULL; the structure with their fields is
+	 * the first of the verb's.
+	 */
+	const struct option_table *shared;
 	int (*run)(int argc, char **argv); /* argv[0]: the verb. Gives the exit status. */
 };
 
+extern const struct verb verb_run;
+extern const struct verb verb_snapshot;
 extern const struct verb verb_call;
 extern const struct verb verb_doctor;
 extern const struct verb verb_bench;

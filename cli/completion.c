@@ -10,10 +10,10 @@
 static void print_list(const char *variable, const struct verb *verb,
 		       bool (*wanted)(const struct option_spec *))
 {
-	printf("\t\t%s=\"", variable);
-	for (size_t i = 0; i < verb->noptions; i++) {
-		const struct option_spec *spec = &verb->options[i];
+	const struct option_spec *spec;
 
+	printf("\t\t%s=\"", variable);
+	for (size_t i = 0; (spec = option_at(verb, i)); i++) {
 		if (spec->hidden || !wanted(spec))
 			continue;
 		printf(" --%s", spec->name);
@@ -37,7 +37,7 @@ static bool takes_next_word(const struct option_spec *spec)
 
 static bool takes_file(const struct option_spec *spec)
 {
-	return spec->type == OPTION_FILE;
+	return spec->type == OPTION_FILE || spec->type == OPTION_FILES;
 }
 
 static void print_verb(const struct verb *verb)
@@ -45,8 +45,10 @@ static void print_verb(const struct verb *verb)
 	static const char *const operands[] = {
 		[OPERANDS_NONE] = "none",
 		[OPERANDS_CALL] = "call",
+		[OPERANDS_PROGRAM] = "program",
 		[OPERANDS_VERB] = "verb",
 	};
+	const struct option_spec *spec;
 
 	printf("\t%s)\n", verb->name);
 	print_list("options", verb, any);
@@ -54,9 +56,7 @@ static void print_verb(const struct verb *verb)
 	print_list("files", verb, takes_file);
 	printf("\t\toperands=%s\n", operands[verb->operands]);
 	printf("\t\tcase $previous in\n");
-	for (size_t i = 0; i < verb->noptions; i++) {
-		const struct option_spec *spec = &verb->options[i];
-
+	for (size_t i = 0; (spec = option_at(verb, i)); i++) {
 		if (spec->hidden || !spec->words)
 			continue;
 		printf("\t\t--%s", spec->name);
@@ -68,8 +68,8 @@ static void print_verb(const struct verb *verb)
 }
 
 /*
- * The fixed parts. COMP_WORDS is split at "=" too: "--print=x" is three words, of which the first
- * is put into `previous`.
+ * The fixed parts. COMP_WORDS is split at "=" and ":" too: "--print=x" is three words, of which
+ * the first is put into `previous`.
  */
 static const char script_head[] =
 	"# SPDX-License-Identifier: Apache-2.0\n"
@@ -84,7 +84,8 @@ static const char script_head[] =
 
 static const char script_tail[] =
 	"\tesac\n"
-	"\tif [[ $files == *\" $previous \"* ]]; then\n"
+	"\tif [[ $files == *\" $previous \"* && ( $equals || $skip == *\" $previous \"* ) ]]; "
+	"then\n"
 	"\t\tcompopt -o filenames 2>/dev/null\n"
 	"\t\tmapfile -t COMPREPLY < <(compgen -f -- \"$current\")\n"
 	"\t\treturn\n"
@@ -97,8 +98,8 @@ static const char script_tail[] =
 	"\t# The operands so far.\n"
 	"\tfor ((i = 2; i < COMP_CWORD; i++)); do\n"
 	"\t\tif [[ ${#plain[@]} -eq 0 && ${COMP_WORDS[i]} == -* ]]; then\n"
-	"\t\t\t[[ ${COMP_WORDS[i+1]} == = ]] && ((i += 2)) && continue\n"
-	"\t\t\t[[ $skip == *\" ${COMP_WORDS[i]} \"* ]] && ((i++))\n"
+	"\t\t\t[[ ${COMP_WORDS[i+1]} != = && $skip == *\" ${COMP_WORDS[i]} \"* ]] && ((i++))\n"
+	"\t\t\twhile [[ ${COMP_WORDS[i+1]} == [:=] ]]; do ((i += 2)); done\n"
 	"\t\t\tcontinue\n"
 	"\t\tfi\n"
 	"\t\tplain+=(\"${COMP_WORDS[i]}\")\n"
@@ -118,6 +119,14 @@ static const char script_tail[] =
 	"\t\t\t[[ $kind == export && $name == \"$current\"* ]] && COMPREPLY+=(\"$name\")\n"
 	"\t\tdone < <(\"${COMP_WORDS[0]/#\\~/$HOME}\" call --list \"${plain[0]/#\\~/$HOME}\" "
 	"2>/dev/null)\n"
+	"\t\t;;\n"
+	"\tprogram:0)\n"
+	"\t\tcompopt -o filenames 2>/dev/null\n"
+	"\t\tmapfile -t COMPREPLY < <(compgen -c -f -- \"$current\" | sort -u)\n"
+	"\t\t;;\n"
+	"\tprogram:*)\n"
+	"\t\tcompopt -o filenames 2>/dev/null\n"
+	"\t\tmapfile -t COMPREPLY < <(compgen -f -- \"$current\")\n"
 	"\t\t;;\n"
 	"\tcall:*)\n"
 	"\t\t[[ $current == @* ]] || return\n"

@@ -161,6 +161,7 @@ static int run_doctor(int argc, char **argv)
 		return usage_error(&verb_doctor, "it takes no operands");
 	d.sysroot = options.sysroot;
 	doctor_check_kvm(&d);
+	doctor_check_programs(&d);
 	doctor_check_host(&d);
 	if (options.json)
 		status = print_json(&d);

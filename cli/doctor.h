@@ -44,9 +44,14 @@ const char *doctor_path(const struct doctor *d, char *buf, const char *path);
  */
 bool doctor_read(const struct doctor *d, const char *path, char *buf, size_t size);
 
+/* Whether the kernel is at least this version. */
+bool doctor_kernel_at_least(const struct doctor *d, unsigned long major, unsigned long minor);
+
 /* doctor_kvm.c: whether there is a hypervisor for this user, and what it is. */
 void doctor_check_kvm(struct doctor *d);
 /* doctor_host.c: settings that cost time or safety, and limits. */
 void doctor_check_host(struct doctor *d);
+/* doctor_programs.c: what running programs takes. */
+void doctor_check_programs(struct doctor *d);
 
 #endif

@@ -16,8 +16,7 @@
 #define FEW_SANDBOXES 1000
 #define MAPS_EACH 4 /* mappings a sandbox makes, about */
 
-/* Whether the kernel is at least this version. */
-static bool kernel_at_least(const struct doctor *d, unsigned long major, unsigned long minor)
+bool doctor_kernel_at_least(const struct doctor *d, unsigned long major, unsigned long minor)
 {
 	char release[128], *rest;
 	unsigned long a, b;
@@ -46,7 +45,7 @@ static void check_nx_huge_pages(struct doctor *d)
 			   "%s; this CPU needs the mitigation (itlb_multihit), which makes "
 			   "creating VMs slower",
 			   value);
-	} else if (kernel_at_least(d, 6, 5)) {
+	} else if (doctor_kernel_at_least(d, 6, 5)) {
 		doctor_add(d, LEVEL_NOTE, "nx_huge_pages",
 			   "kvm.nx_huge_pages=%s: KVM keeps a thread per VM for a mitigation "
 			   "that this CPU does not need.",
@@ -76,7 +75,7 @@ static void check_favordynmods(struct doctor *d)
 		options = strrchr(type, ' ');
 		if (strstr(options, "favordynmods")) {
 			doctor_add(d, LEVEL_OK, "favordynmods", "%s has it", mount);
-		} else if (!kernel_at_least(d, 6, 0)) {
+		} else if (!doctor_kernel_at_least(d, 6, 0)) {
 			doctor_add(d, LEVEL_OK, "favordynmods", "this kernel does not need it");
 		} else {
 			doctor_add(d, LEVEL_NOTE, "favordynmods",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fault.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -41,6 +42,43 @@ static int fault_signal(const mayfly_fault *fault)
 	    exceptions[fault->vector].signal)
 		return exceptions[fault->vector].signal;
 	return SIGSEGV;
+}
+
+int errno_status(int e)
+{
+	switch (e) {
+	case ENOENT:
+	case ENOTDIR:
+		return STATUS_NOT_FOUND;
+	case EACCES:
+	case EPERM:
+	case EISDIR:
+		return STATUS_NOT_EXECUTABLE;
+	default:
+		return STATUS_FAILED;
+	}
+}
+
+int error_status(const mayfly_error *err)
+{
+	switch (err->code) {
+	case MAYFLY_E_FORMAT:
+	case MAYFLY_E_UNSUPPORTED:
+		return STATUS_NOT_EXECUTABLE;
+	case MAYFLY_E_NO_PROGRAM:
+		return STATUS_NOT_FOUND;
+	case MAYFLY_E_IO:
+		return errno_status(err->sys_errno);
+	default:
+		return STATUS_FAILED;
+	}
+}
+
+void complain_library(const mayfly_error *err)
+{
+	complain("%s", err->message);
+	if (err->code == MAYFLY_E_HYPERVISOR)
+		complain("'mayfly doctor' looks for the cause");
 }
 
 int fault_status(int code, const mayfly_fault *fault)

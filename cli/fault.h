@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a call ended badly: exit status and report. */
+/* How it ended badly: exit status and report. */
 #ifndef MAYFLY_CLI_FAULT_H
 #define MAYFLY_CLI_FAULT_H
 
 #include "mayfly.h"
+
+/* The exit status for a file that could not be opened. */
+int errno_status(int e);
+/* The exit status for a guest that could not be loaded or made. */
+int error_status(const mayfly_error *err);
+/* Say what the library said, and where to look for what is behind it. */
+void complain_library(const mayfly_error *err);
 
 /*
  * The exit status for a call that failed with `code`; `fault` (may be NULL) says what poisoned the

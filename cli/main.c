@@ -9,17 +9,17 @@
 #include "options.h"
 
 const struct verb *const verbs[] = {
-	&verb_call, &verb_doctor, &verb_bench, &verb_help, NULL,
+	&verb_run, &verb_snapshot, &verb_call, &verb_doctor, &verb_bench, &verb_help, NULL,
 };
 
 static void print_overview(FILE *out)
 {
 	fputs("Usage: mayfly VERB [options] [operands]\n"
-	      "Functions in micro-VMs of their own.\n"
+	      "Programs and functions, each in a micro-VM of its own.\n"
 	      "\nVerbs:\n",
 	      out);
 	for (size_t i = 0; verbs[i]; i++)
-		fprintf(out, "  %-8s %s\n", verbs[i]->name, verbs[i]->summary);
+		fprintf(out, "  %-9s %s\n", verbs[i]->name, verbs[i]->summary);
 	fputs("\n'mayfly help VERB' tells more; so do the manual pages, mayfly(1) first.\n"
 	      "'mayfly --version' prints the version.\n",
 	      out);

@@ -28,6 +28,14 @@ int usage_error(const struct verb *verb, const char *format, ...)
 	return STATUS_FAILED;
 }
 
+const struct option_spec *option_at(const struct verb *verb, size_t index)
+{
+	if (index < verb->noptions)
+		return &verb->options[index];
+	index -= verb->noptions;
+	return verb->shared && index < verb->shared->n ? &verb->shared->specs[index] : NULL;
+}
+
 /* Whether `word` is one of the blank-separated `words`. */
 static bool has_word(const char *words, const char *word)
 {
@@ -42,11 +50,20 @@ static bool has_word(const char *words, const char *word)
 	return false;
 }
 
+static void append(struct option_list *list, const char *text)
+{
+	list->items = xrealloc(list->items, list->n + 1, sizeof(list->items[0]));
+	list->items[list->n++] = text;
+}
+
 static int store(const struct option_spec *spec, const char *text, void *fields,
 		 mayfly_error *err)
 {
 	void *field = (char *)fields + spec->offset;
+	bool given = text != NULL;
 
+	if (!given)
+		text = spec->fallback;
 	switch (spec->type) {
 	case OPTION_FLAG:
 		*(bool *)field = true;
@@ -58,12 +75,14 @@ static int store(const struct option_spec *spec, const char *text, void *fields,
 	case OPTION_COUNT:
 		return parse_count(text, spec->max, field, err);
 	case OPTION_WORD:
-		if (!text)
-			text = spec->fallback;
-		else if (!has_word(spec->words, text))
+		if (given && !has_word(spec->words, text))
 			return mayfly_error_set(err, MAYFLY_E_INVALID, "'%.60s' is none of: %s",
 						text, spec->words);
 		break;
+	case OPTION_TEXTS:
+	case OPTION_FILES:
+		append(field, text);
+		return MAYFLY_OK;
 	case OPTION_TEXT:
 	case OPTION_FILE:
 		break;
@@ -75,6 +94,7 @@ static int store(const struct option_spec *spec, const char *text, void *fields,
 /* Say what is wrong with the option that getopt_long() gave up on. */
 static void complain_unknown(const struct verb *verb, const char *word, int letter)
 {
+	const struct option_spec *spec;
 	const char *names[MAX_OPTIONS];
 	const char *close;
 	char bare[64];
@@ -84,13 +104,13 @@ static void complain_unknown(const struct verb *verb, const char *word, int lett
 		usage_error(verb, "there is no option -%c", letter);
 		return;
 	}
-	for (size_t i = 0; i < verb->noptions; i++)
-		if (!verb->options[i].hidden)
-			names[n++] = verb->options[i].name;
+	for (size_t i = 0; (spec = option_at(verb, i)) && n < MAX_OPTIONS; i++)
+		if (!spec->hidden)
+			names[n++] = spec->name;
 	word += 2;
 	snprintf(bare, sizeof(bare), "%.*s", (int)strcspn(word, "="), word);
-	for (size_t i = 0; letter && i < verb->noptions; i++) {
-		if (strcmp(verb->options[i].name, bare) == 0) {
+	for (size_t i = 0; letter && (spec = option_at(verb, i)); i++) {
+		if (strcmp(spec->name, bare) == 0) {
 			usage_error(verb, "--%s takes no argument", bare);
 			return;
 		}
@@ -110,6 +130,7 @@ struct getopt_tables {
 
 static void make_tables(const struct verb *verb, struct getopt_tables *t)
 {
+	const struct option_spec *spec;
 	char *s = t->shorts;
 	size_t i;
 
@@ -117,8 +138,7 @@ static void make_tables(const struct verb *verb, struct getopt_tables *t)
 	*s++ = '+';
 	*s++ = ':';
 	*s++ = HELP_VALUE;
-	for (i = 0; i < verb->noptions && i < MAX_OPTIONS; i++) {
-		const struct option_spec *spec = &verb->options[i];
+	for (i = 0; (spec = option_at(verb, i)) && i < MAX_OPTIONS; i++) {
 		bool takes = spec->type != OPTION_FLAG;
 
 		t->longs[i].name = spec->name;
@@ -140,12 +160,14 @@ static void make_tables(const struct verb *verb, struct getopt_tables *t)
 
 static const struct option_spec *spec_of(const struct verb *verb, int value)
 {
+	const struct option_spec *spec;
+
 	if (value >= FIRST_LONG_ONLY)
-		return &verb->options[value - FIRST_LONG_ONLY];
-	for (size_t i = 0; i < verb->noptions; i++)
-		if (verb->options[i].letter == value)
-			return &verb->options[i];
-	return NULL;
+		return option_at(verb, (size_t)(value - FIRST_LONG_ONLY));
+	for (size_t i = 0; (spec = option_at(verb, i)); i++)
+		if (spec->letter == value)
+			break;
+	return spec;
 }
 
 int options_parse(const struct verb *verb, int argc, char **argv, void *fields)
@@ -203,14 +225,15 @@ void options_help(const struct verb *verb)
 {
 	static const struct option_spec help = {
 		.name = "help", .letter = 'h', .help = "Print this and exit."};
+	const struct option_spec *spec;
 
 	printf("Usage: mayfly %s [options]%s%s\n", verb->name, *verb->synopsis ? " " : "",
 	       verb->synopsis);
 	print_wrapped(stdout, 0, verb->summary);
 	printf("\nOptions:\n");
-	for (size_t i = 0; i < verb->noptions; i++)
-		if (!verb->options[i].hidden)
-			print_option(&verb->options[i]);
+	for (size_t i = 0; (spec = option_at(verb, i)); i++)
+		if (!spec->hidden)
+			print_option(spec);
 	print_option(&help);
 	if (verb->details)
 		printf("\n%s", verb->details);

@@ -20,7 +20,15 @@ enum option_type {
 	OPTION_COUNT, /* uint64_t, from 1 to `max` */
 	OPTION_TEXT,  /* const char * */
 	OPTION_FILE,  /* const char *, completed as a file's name */
-	OPTION_WORD   /* const char *, one of `words` */
+	OPTION_WORD,  /* const char *, one of `words` */
+	OPTION_TEXTS, /* struct option_list: may be given several times */
+	OPTION_FILES  /* the same, completed as a file's name */
+};
+
+/* What was given, in that order. The texts are argv's; free(items). */
+struct option_list {
+	const char **items;
+	size_t n;
 };
 
 struct option_spec {
@@ -36,6 +44,12 @@ struct option_spec {
 	const char *help;
 };
 
+/* Options that several verbs have. */
+struct option_table {
+	const struct option_spec *specs;
+	size_t n;
+};
+
 enum {
 	OPTIONS_SHOWN = -1, /* --help was asked for and printed */
 	OPTIONS_BAD = -2    /* a mistake, already complained about */
@@ -46,6 +60,9 @@ enum {
  * Gives the index in argv of the first operand, or OPTIONS_.
  */
 int options_parse(const struct verb *verb, int argc, char **argv, void *fields);
+
+/* A verb's options one after the other, the shared ones last; NULL past them. */
+const struct option_spec *option_at(const struct verb *verb, size_t index);
 
 /* What `mayfly VERB --help` prints, to stdout. */
 void options_help(const struct verb *verb);

@@ -480,11 +480,18 @@ static uint64_t main_of_symbols(const struct elf_file *elf, int fd, uint64_t bia
 	return 0;
 }
 
-static void find_main(struct process *p, const struct image *image)
+uint64_t exec_find_main(struct process *p)
 {
-	p->main_va = main_of_start(p);
-	if (!p->main_va)
-		p->main_va = main_of_symbols(&image->elf, image->file->fd, image->bias);
+	_cleanup_free_ struct image *image = calloc(1, sizeof(*image));
+	uint64_t va = main_of_start(p);
+
+	if (va || !image || !p->exe)
+		return va;
+	if (open_image(p, p->exe, image, NULL) == 0 && parse_image(image, NULL) == 0)
+		va = main_of_symbols(&image->elf, image->file->fd,
+				     p->mm.entry - image->elf.eh.e_entry);
+	file_put(image->file);
+	return va;
 }
 
 int exec_load(struct process *p, struct task *t, const char *path, const char *const *argv,
@@ -506,7 +513,6 @@ int exec_load(struct process *p, struct task *t, const char *path, const char *c
 	if (r == 0) {
 		name = strrchr(path, '/');
 		snprintf(t->name, sizeof(t->name), "%.15s", name ? name + 1 : path);
-		find_main(p, image);
 	}
 	file_put(image->file);
 	free_arguments(&args);

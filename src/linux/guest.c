@@ -102,9 +102,6 @@ uint32_t program_build_tables(const struct guest *guest, uint8_t *private_mem)
 	struct paging pg = {.mem = private_mem, .used = 1, .capacity = PROG_TABLES_PAGES};
 
 	(void)guest;
-	for (uint32_t i = 0; i < PROG_MAX_VCPUS; i++)
-		descriptors_build_tss(private_mem + PROG_THREADS_GPA + i * PAGE_SIZE,
-				      PROG_THREADS_VA + (i + 1) * PAGE_SIZE, PROG_PORT_SYSCALL);
 	/* There is room: these cannot fail. */
 	paging_map(&pg, PROG_GATE_VA, SHARED_GPA + SHARED_GATE * PAGE_SIZE, PAGE_SIZE,
 		   PAGING_USER | PAGING_EXEC, NULL);
@@ -116,6 +113,12 @@ uint32_t program_build_tables(const struct guest *guest, uint8_t *private_mem)
 	paging_map(&pg, PROG_THREADS_VA, PROG_THREADS_GPA, PROG_MAX_VCPUS * PAGE_SIZE,
 		   PAGING_WRITE, NULL);
 	return pg.used;
+}
+
+void program_build_thread(uint8_t *private_mem, uint32_t number)
+{
+	descriptors_build_tss(private_mem + PROG_THREADS_GPA + number * PAGE_SIZE,
+			      PROG_THREADS_VA + (number + 1) * PAGE_SIZE, PROG_PORT_SYSCALL);
 }
 
 static int encode(const struct guest *guest, uint8_t **out, size_t *len, mayfly_error *err)

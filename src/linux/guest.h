@@ -23,9 +23,11 @@ int program_guest_new(uint64_t memory, struct guest **out, mayfly_error *err);
 struct cpu_setup program_cpu_setup(const struct guest *guest, uint32_t number,
 				   const struct hv_host *host);
 
+/* A vCPU's TSS, in the tables part of a VM's private memory, before it first runs. */
+void program_build_thread(uint8_t *private_mem, uint32_t number);
 /*
- * Into the tables part of a new VM's private memory: the tables of the low 2 MiB, a TSS for each
- * vCPU. Gives the pages used of PROG_TABLES_PAGES.
+ * Into the same of a new VM: the tables of the low 2 MiB. Gives the pages used of
+ * PROG_TABLES_PAGES.
  */
 uint32_t program_build_tables(const struct guest *guest, uint8_t *private_mem);
 

@@ -121,11 +121,11 @@ static bool overlap(const struct endpoint *a, const struct endpoint *b)
 }
 
 /* As inet_csk_get_port(): who shares a port must have agreed. */
-static bool may_share(const struct endpoint *a, const struct endpoint *b)
+static bool may_share(const struct endpoint *there, const struct endpoint *want)
 {
-	if (a->reuse_port && b->reuse_port)
+	if (there->reuse_port && want->reuse_port)
 		return true;
-	return a->reuse_address && b->reuse_address && !a->listening && !b->listening;
+	return there->reuse_address && want->reuse_address && !there->listening;
 }
 
 static bool taken(const struct loopback *lb, const struct endpoint *want, bool any_port)

@@ -4,6 +4,7 @@
  * the same tree in front of a host directory (overlay.c); contents of files are in memfs_data.c.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "linux/vfs_internal.h"

@@ -329,6 +329,12 @@ void memdata_closed(struct memnode *node, int flags)
 	pthread_rwlock_unlock(&vfs->lock);
 }
 
+int memdata_set_memfd_locked(struct memnode *node, const char *name, bool sealing)
+{
+	node->fd = memfd_create(name, MFD_CLOEXEC | (sealing ? MFD_ALLOW_SEALING : 0));
+	return node->fd >= 0 ? 0 : errno == EMFILE ? -ENFILE : -errno;
+}
+
 /* --- Size and times ----------------------------------------------------------------------- */
 
 int memdata_truncate(struct memnode *node, uint64_t size)

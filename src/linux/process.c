@@ -36,6 +36,7 @@ static int get_vcpu(struct process *p, uint32_t n, uint64_t fs_base, struct hv_v
 	int r = 0;
 
 	setup.fs_base = fs_base;
+	program_build_thread(p->mm.base, n);
 	if (p->vcpus[n])
 		r = hv_vcpu_set_ring3(p->vcpus[n], &setup, err);
 	else
@@ -288,6 +289,8 @@ static int arm_main(struct process *p, mayfly_error *err)
 {
 	if (p->main_armed)
 		return 0;
+	if (!p->main_va)
+		p->main_va = exec_find_main(p);
 	if (!p->main_va || poke(p, p->main_va, INT3, &p->main_byte) < 0)
 		return fail(err, MAYFLY_E_UNSUPPORTED,
 			    "%s: where its main() is cannot be told (it is stripped, and was not "

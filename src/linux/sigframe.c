@@ -131,11 +131,15 @@ static uint32_t image_size(struct process *p)
 	return size;
 }
 
+static bool within_altstack(const struct sigtask *sig, uint64_t sp)
+{
+	return sp > sig->alt_base && sp - sig->alt_base <= sig->alt_size;
+}
+
+/* One that disarms itself is not in use while it is set. */
 bool signal_on_altstack(const struct sigtask *sig, uint64_t sp)
 {
-	if (sig->alt_flags & GUEST_SS_AUTODISARM)
-		return false;
-	return sp > sig->alt_base && sp - sig->alt_base <= sig->alt_size;
+	return !(sig->alt_flags & GUEST_SS_AUTODISARM) && within_altstack(sig, sp);
 }
 
 static bool is_user_address(uint64_t va)
@@ -170,7 +174,7 @@ static bool lay_out(const struct task *t, const struct guest_sigaction *action,
 	at->image = (sp - at->image_size - MAGIC2_SIZE) & ~(uint64_t)63;
 	/* As after a CALL: 16-byte aligned but for the return address. */
 	at->frame = ((at->image - sizeof(struct frame)) & ~(uint64_t)15) - 8;
-	return !on_alt || signal_on_altstack(sig, at->frame);
+	return !on_alt || within_altstack(sig, at->frame);
 }
 
 static void save_context(const struct task *t, struct context *c)

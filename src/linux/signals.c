@@ -473,7 +473,7 @@ static const char *name_of(int signo, char buffer[NAME_SIZE])
 
 	if (name)
 		return name;
-	snprintf(buffer, NAME_SIZE, "SIGRT_%d", signo - FIRST_REALTIME);
+	snprintf(buffer, NAME_SIZE, "SIGRT_%u", (unsigned)(signo - FIRST_REALTIME) % 64);
 	return buffer;
 }
 

@@ -85,13 +85,7 @@ static int socket_attach(struct task *t, int fd, struct file **out)
 	return 0;
 }
 
-/* What EMFILE is to the host is a full system to the guest. */
-static int host_error(int e)
-{
-	return e == EMFILE ? -ENFILE : -e;
-}
-
-static int private_pair(int type, int fds[2])
+int socket_private_pair(int type, int fds[2])
 {
 	if (socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0)
 		return host_error(errno);
@@ -148,7 +142,7 @@ int socket_new(struct task *t, int domain, int type, int protocol, struct file *
 		fds[0] = socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
 		host = fds[0] >= 0;
 	}
-	if (!host && (r = private_pair(type, fds)) < 0)
+	if (!host && (r = socket_private_pair(type, fds)) < 0)
 		return r;
 	r = socket_attach(t, fds[0], &file);
 	if (r < 0) {
@@ -215,7 +209,7 @@ int socket_go_private(struct file *file)
 
 	if (!sock->host)
 		return 0;
-	r = private_pair(file->type, fds);
+	r = socket_private_pair(file->type, fds);
 	if (r < 0)
 		return r;
 	sock->far = fds[1];

@@ -117,9 +117,9 @@ static int bind_path(struct task *t, struct file *file, const struct socket_name
 	r = vfs_parent(p->vfs, path, &dir, base);
 	if (r == 0)
 		return bind_host(file, dir, base);
-	if (r != -EOPNOTSUPP)
+	if (r != -EOPNOTSUPP && r != -EACCES)
 		return r;
-	/* In memory. */
+	/* In memory, perhaps over a directory of the host that is only read. */
 	r = vfs_mknod(p->vfs, NULL, path, S_IFSOCK | (0777 & ~p->umask));
 	if (r == 0 && (r = vfs_stat(p->vfs, NULL, path, AT_SYMLINK_NOFOLLOW, &st)) == 0)
 		r = take_name(file, name, &st);

@@ -18,6 +18,7 @@
 #ifndef MAYFLY_LINUX_SOCKETS_H
 #define MAYFLY_LINUX_SOCKETS_H
 
+#include <errno.h>
 #include <sys/uio.h>
 
 #include "linux/loopback.h"
@@ -68,6 +69,14 @@ struct socket {
 	unsigned next_peer, npeers;
 };
 
+/* Of a failed call of the host's: what EMFILE is to it is a full system to the guest. */
+static inline int host_error(int e)
+{
+	if (e == EMFILE)
+		return -ENFILE;
+	return e > 0 ? -e : -EIO;
+}
+
 static inline struct socket *socket_of(const struct file *file)
 {
 	return file->private_data;
@@ -95,6 +104,8 @@ int socket_new(struct task *t, int domain, int type, int protocol, struct file *
  */
 int socket_wrap(struct task *t, const struct file *like, int fd, bool host, struct file **out);
 
+/* Two ends of the host's, of private sockets. -errno. */
+int socket_private_pair(int type, int fds[2]);
 /* Have fd be of that form; under the lock. -errno. */
 int socket_go_private(struct file *file);
 int socket_go_host(struct file *file, int domain);

@@ -86,10 +86,10 @@ static int make_pair(struct task *t, int type, struct file *files[2])
 {
 	struct file like = {.domain = AF_UNIX, .type = type};
 	int fds[2];
-	int r;
+	int r = socket_private_pair(type, fds);
 
-	if (socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0)
-		return errno == EMFILE ? -ENFILE : -errno;
+	if (r < 0)
+		return r;
 	r = socket_wrap(t, &like, fds[0], false, &files[0]);
 	if (r < 0) {
 		close(fds[1]);
@@ -104,7 +104,7 @@ static int make_pair(struct task *t, int type, struct file *files[2])
 int64_t sys_socketpair(struct task *t, const uint64_t a[6])
 {
 	struct files *table = &t->process->files;
-	struct file *files[2];
+	struct file *files[2] = {NULL, NULL};
 	int domain = (int)a[0], protocol = (int)a[2];
 	int type, flags, fds[2];
 	int r = split_type(a[1], &type, &flags);
@@ -351,7 +351,7 @@ static int accept_host(struct task *t, struct file *file, struct file **out)
 	int r, fd = accept4(file->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (fd < 0)
-		return errno == EMFILE ? -ENFILE : -errno;
+		return host_error(errno);
 	if ((r = socket_wrap(t, file, fd, true, out)) < 0)
 		return r;
 	sock = socket_of(*out);
@@ -369,18 +369,20 @@ static int accept_host(struct task *t, struct file *file, struct file **out)
 int socket_accept(struct task *t, struct file *file, struct file **out)
 {
 	struct socket *sock = socket_of(file);
-	struct loopback_accepted accepted;
+	struct loopback_accepted accepted = {.fd = -1};
+	bool host;
 	int r;
 
 	pthread_mutex_lock(&sock->lock);
+	host = sock->host;
 	if (sock->state != SOCKET_LISTENING)
 		r = -EINVAL;
-	else if (sock->host)
+	else if (host)
 		r = accept_host(t, file, out);
 	else
 		r = endpoint_accept(sock->loopback, sock->endpoint, file->fd, &accepted);
 	pthread_mutex_unlock(&sock->lock);
-	if (r < 0 || sock->host)
+	if (r < 0 || host)
 		return r;
 	if ((r = socket_wrap(t, file, accepted.fd, false, out)) < 0)
 		return r;
@@ -419,7 +421,7 @@ static int accept_waiting(struct task *t, struct file *file, struct file **out)
 
 static int64_t do_accept(struct task *t, const uint64_t a[6], int flags)
 {
-	struct file *file, *out;
+	struct file *file, *out = NULL;
 	struct socket_name name;
 	int r;
 

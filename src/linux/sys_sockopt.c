@@ -222,7 +222,7 @@ static void congestion(const struct file *file, char name[CONGESTION_MAX])
 	memset(name, 0, CONGESTION_MAX);
 	if (!socket_of(file)->host ||
 	    getsockopt(file->fd, IPPROTO_TCP, TCP_CONGESTION, name, &len) < 0)
-		strcpy(name, DEFAULT_CONGESTION);
+		memcpy(name, DEFAULT_CONGESTION, sizeof(DEFAULT_CONGESTION));
 }
 
 static int set_congestion(const struct file *file, const uint8_t *value, size_t len)

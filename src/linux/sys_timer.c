@@ -690,3 +690,18 @@ int64_t sys_timer_delete(struct task *t, const uint64_t a[6])
 {
 	return timer_remove(t->process, (uint32_t)a[0]);
 }
+
+bool timers_armed(struct process *p)
+{
+	const struct timers *timers;
+	bool armed = false;
+
+	pthread_mutex_lock(&p->sig.lock);
+	timers = p->sig.timers;
+	for (size_t i = 0; timers && i < ARRAY_SIZE(timers->itimer); i++)
+		armed = armed || timers->itimer[i].armed;
+	for (size_t i = 0; timers && i < TIMERS_MAX; i++)
+		armed = armed || (timers->posix[i] && timers->posix[i]->timer.armed);
+	pthread_mutex_unlock(&p->sig.lock);
+	return armed;
+}

@@ -128,6 +128,7 @@ static __attribute__((noinline)) int64_t dispatch_observed(struct task *t,
 							   const struct syscall_entry *entry,
 							   const uint64_t a[6])
 {
+	const uint64_t number = t->syscall; /* rt_sigreturn(2) puts another one there */
 	struct process *p = t->process;
 	struct syscall_paths paths;
 	struct trace_call traced;
@@ -138,13 +139,13 @@ static __attribute__((noinline)) int64_t dispatch_observed(struct task *t,
 		t->paths = &paths;
 	}
 	if (p->trace)
-		trace_enter(t, &traced, t->syscall, a);
+		trace_enter(t, &traced, number, a);
 	if (p->policy && entry->fn)
 		result = ask_policy(t, entry, a);
 	if (result == 0)
 		result = call(t, entry, a);
 	if (p->trace)
-		trace_leave(t, t->syscall, a, result);
+		trace_leave(t, number, a, result);
 	t->paths = NULL;
 	return result;
 }

@@ -61,7 +61,7 @@ void vfs_free(struct vfs *vfs)
 	vfs_unref(vfs);
 }
 
-static void random_uuid(char out[37])
+void vfs_uuid(char out[37])
 {
 	uint8_t b[16];
 
@@ -110,7 +110,7 @@ int vfs_new(struct process *p, struct vfs **out, mayfly_error *err)
 	vfs->host_gid = getegid();
 	vfs->next_ino = FIRST_INO;
 	random_bytes(&vfs->seed, sizeof(vfs->seed));
-	random_uuid(vfs->boot_id);
+	vfs_uuid(vfs->boot_id);
 	r = mount_basics(vfs, err);
 	if (r < 0) {
 		vfs_free(vfs);

@@ -124,6 +124,7 @@ struct memnode {
 	bool own_data;	     /* files with `lower` */
 	bool moved;	     /* is elsewhere than `lower`: must be kept */
 	bool linkable;	     /* O_TMPFILE without O_EXCL */
+	uint64_t mark;	     /* for vfs_save() */
 	/* Of a directory its only name, of others the latest; NULL: a root, or removed. */
 	struct memnode *parent;
 	struct mementry *self;
@@ -192,6 +193,8 @@ void memdata_free_locked(struct memnode *node);
 /* A descriptor with a position of its own; counts as an open one until memdata_closed(). */
 int memdata_open(struct memnode *node, int flags);
 void memdata_closed(struct memnode *node, int flags);
+/* A memfd of the guest's making, which says so: fresh nodes only. */
+int memdata_set_memfd_locked(struct memnode *node, const char *name, bool sealing);
 int memdata_truncate(struct memnode *node, uint64_t size);
 int memdata_allocate(struct memnode *node, int mode, uint64_t offset, uint64_t len);
 int memdata_set_times(struct memnode *node, const struct timespec times[2]);
@@ -345,6 +348,9 @@ ssize_t vfs_object_listxattr(struct vfs_object *o, char *list, size_t size);
 int vfs_object_setxattr(struct vfs_object *o, const char *name, const void *value, size_t size,
 			int flags);
 int vfs_object_removexattr(struct vfs_object *o, const char *name);
+/* For vfs_load(). */
+int vfs_object_load_xattr_locked(struct vfs_object *o, const char *name, const void *value,
+				 size_t size);
 
 /* --- Names (vfs_names.c) ------------------------------------------------------------------ */
 
@@ -368,6 +374,8 @@ int vfs_truncate(struct vfs *vfs, struct file *dir, const char *path, uint64_t s
 /* As vfs_open() with WALK_ flags for RESOLVE_. */
 int vfs_open_how(struct vfs *vfs, struct file *dir, const char *path, int flags, mode_t mode,
 		 unsigned resolve, struct file **out);
+/* memfd_create(2): a file without a name. */
+int vfs_memfd(struct vfs *vfs, const char *name, bool sealing, struct file **out);
 /* What path[] of a walk is to the guest. */
 const char *walk_path(const struct walk *w);
 
@@ -435,6 +443,8 @@ int dev_open(struct vfs *vfs, dev_t rdev, int flags, const char *path, struct fi
 
 /* --- vfs.c -------------------------------------------------------------------------------- */
 
+/* A new random one. */
+void vfs_uuid(char out[37]);
 struct vfs *vfs_ref(struct vfs *vfs);
 void vfs_unref(struct vfs *vfs);
 /* A file with its struct directory. Takes fd and one count of node, also on failure. */

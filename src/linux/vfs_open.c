@@ -582,3 +582,28 @@ int vfs_open(struct vfs *vfs, struct file *dir, const char *path, int flags, mod
 {
 	return vfs_open_how(vfs, dir, path, flags, mode, 0, out);
 }
+
+int vfs_memfd(struct vfs *vfs, const char *name, bool sealing, struct file **out)
+{
+	struct opening q = {.flags = O_RDWR, .out = out};
+	struct vfs_mount *m = NULL;
+	struct memnode *node;
+	char path[VFS_PATH_MAX];
+	int r;
+
+	for (size_t i = 0; i < vfs->nmounts && !m; i++)
+		if (vfs->mounts[i]->kind == VFS_MEMORY && vfs->mounts[i]->writable)
+			m = vfs->mounts[i];
+	if (!m)
+		return -ENOSYS;
+	pthread_rwlock_wrlock(&vfs->lock);
+	node = memnode_new_locked(m, S_IFREG | 0777);
+	r = node ? memdata_set_memfd_locked(node, name, sealing) : -ENOMEM;
+	pthread_rwlock_unlock(&vfs->lock);
+	if (r < 0) {
+		memnode_put(node);
+		return r;
+	}
+	snprintf(path, sizeof(path), "/memfd:%s (deleted)", name);
+	return open_contents(node, &q, path);
+}

@@ -207,6 +207,17 @@ int vfs_object_setxattr(struct vfs_object *o, const char *name, const void *valu
 	return r;
 }
 
+int vfs_object_load_xattr_locked(struct vfs_object *o, const char *name, const void *value,
+				 size_t size)
+{
+	int r;
+
+	if (!is_user(name) || !has_user(o) || size > VALUE_MAX)
+		return -EINVAL;
+	r = set_locked(o->node, name, value, size, XATTR_CREATE);
+	return r == -ENOSPC ? -ENOMEM : r;
+}
+
 int vfs_object_removexattr(struct vfs_object *o, const char *name)
 {
 	struct memxattr **p;

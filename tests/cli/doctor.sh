@@ -56,6 +56,28 @@ test_host_in_order_has_neither_problems_nor_notes() {
 	grep -qx '0 problems, 0 notes' out || fail "no summary"
 }
 
+test_kernel_that_lacks_what_programs_need_is_a_problem() {
+	host
+	put proc/sys/kernel/osrelease 5.10.0
+	examine 1
+	finding problem programs
+	found_has futex_waitv
+	found_has 'Linux 5.16 or newer'
+	! grep -q openat2 found || fail "Linux 5.10 has openat2"
+	put proc/sys/kernel/osrelease 5.4.0
+	examine 1
+	finding problem programs
+	found_has openat2
+}
+
+test_kernel_that_has_what_programs_need_is_ok() {
+	host
+	put proc/sys/kernel/osrelease 5.16.0
+	examine 0
+	finding ok programs
+	found_has futex_waitv
+}
+
 test_missing_device_on_a_cpu_with_vmx_names_the_module() {
 	host
 	rm -r host/dev/kvm host/sys/module

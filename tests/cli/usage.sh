@@ -17,22 +17,20 @@ test_version_is_one_line_with_three_numbers() {
 
 test_help_lists_each_verb() {
 	mayfly 0 help
-	for verb in call doctor bench help; do
+	for verb in run snapshot call doctor bench help; do
 		grep -q "^  $verb  *[A-Z]" out || fail "no $verb"
 	done
 }
 
 test_help_does_not_list_what_does_not_exist() {
 	mayfly 0 help
-	for verb in run boot; do
-		! grep -q "^  $verb " out || fail "$verb is listed"
-		mayfly 125 $verb
-		mayfly 0 help
-	done
+	! grep -q "^  boot " out || fail "boot is listed"
+	mayfly 125 boot
+	mayfly 0 help
 }
 
 test_help_of_a_verb_equals_its_help_option() {
-	for verb in call doctor bench help; do
+	for verb in run snapshot call doctor bench help; do
 		mayfly 0 help $verb
 		mv out expected
 		mayfly 0 $verb --help
@@ -141,7 +139,7 @@ long_options() {
 
 test_manual_page_of_each_verb_names_each_option() {
 	[ -d "$SOURCES/man" ] || skip "no sources"
-	for verb in call doctor bench; do
+	for verb in run snapshot call doctor bench; do
 		[ "$(long_options $verb | wc -l)" -ge 2 ] || fail "no options found for $verb"
 		for option in $(long_options $verb); do
 			# mdoc: ".Fl -timeout"
@@ -173,13 +171,13 @@ complete_words() {
 
 test_completion_offers_verbs() {
 	complete_words mayfly ''
-	for verb in call doctor bench help; do
+	for verb in run snapshot call doctor bench help; do
 		grep -qx "$verb" out || fail "no $verb"
 	done
 }
 
 test_completion_offers_each_option_of_help() {
-	for verb in call doctor bench; do
+	for verb in run snapshot call doctor bench; do
 		complete_words mayfly $verb --
 		for option in $(long_options $verb); do
 			grep -qx -- "$option" out || fail "no $option for $verb"
@@ -208,6 +206,30 @@ test_completion_offers_files_after_core() {
 	: >some-core
 	complete_words mayfly call --core some
 	out_is some-core
+}
+
+test_completion_offers_commands_and_files_for_a_program() {
+	: >some-program
+	complete_words mayfly run --dir a : /b --env A = 1 some
+	out_has some-program
+	complete_words mayfly run --timeout 5s ca
+	grep -qx cat out || fail "no cat"
+	complete_words mayfly run cat some
+	out_is some-program
+}
+
+test_completion_offers_files_for_options_that_may_be_repeated() {
+	: >some-directory
+	complete_words mayfly run --dir a --dir some
+	out_is some-directory
+}
+
+test_completion_offers_files_behind_an_equals_sign_only_where_there_must_be_one() {
+	: >some-trace
+	complete_words mayfly run --trace = some
+	out_is some-trace
+	complete_words mayfly run --trace ca
+	grep -qx cat out || fail "no cat"
 }
 
 test_completion_offers_no_options_among_arguments() {

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "program.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "ending.h"
+#include "fault.h"
+#include "message.h"
+#include "samples.h"
+
+/* --- What the library calls ------------------------------------------------------------------- */
+
+/* Trace lines: at once, so that they stand among the program's own output where they belong. */
+static void write_trace(void *context, const char *text, size_t len)
+{
+	struct program *p = context;
+
+	while (len > 0) {
+		ssize_t n = write(p->trace_fd, text, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			int none = 0;
+
+			atomic_compare_exchange_strong(&p->trace_errno, &none, errno);
+			return;
+		}
+		text += n;
+		len -= (size_t)n;
+	}
+}
+
+static void write_report(void *context, const char *text, size_t len)
+{
+	(void)context;
+	fwrite(text, 1, len, stderr);
+}
+
+static void print_notice(void *context, const char *line)
+{
+	(void)context;
+	flockfile(stderr);
+	fputs("mayfly: note: ", stderr);
+	print_visible(stderr, line, strlen(line), false);
+	fputc('\n', stderr);
+	funlockfile(stderr);
+}
+
+/* --- Beginning -------------------------------------------------------------------------------- */
+
+/*
+ * A standard stream that is closed would be replaced by the next file that is opened, which the
+ * program or a message would then write to.
+ */
+static bool fill_streams(void)
+{
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+			return false;
+	return true;
+}
+
+/* Each file that the program has open is one of ours. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static int open_trace(struct program *p)
+{
+	const char *path = p->options->trace;
+
+	p->trace_fd = -1;
+	if (!path)
+		return STATUS_OK;
+	if (strcmp(path, TRACE_TO_STDERR) == 0)
+		p->trace_fd = STDERR_FILENO;
+	else
+		p->trace_fd =
+			open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+	if (p->trace_fd >= 0)
+		return STATUS_OK;
+	complain("cannot write %s: %s", path, strerror(errno));
+	return STATUS_FAILED;
+}
+
+int program_init(struct program *p, const struct verb *verb, const struct program_options *o)
+{
+	mayfly_process_options *library = &p->setup.library;
+	int status;
+
+	p->options = o;
+	if (!fill_streams()) {
+		complain("cannot open /dev/null: %s", strerror(errno));
+		return STATUS_FAILED;
+	}
+	status = program_setup_init(&p->setup, verb, o);
+	if (status == STATUS_OK)
+		status = open_trace(p);
+	if (status != STATUS_OK)
+		return status;
+	library->streams = true;
+	library->stdin_fd = STDIN_FILENO;
+	library->stdout_fd = STDOUT_FILENO;
+	library->stderr_fd = STDERR_FILENO;
+	library->trace_write = write_trace;
+	library->trace_context = p;
+	library->notice = print_notice;
+	raise_file_limit();
+	/* The program is told, by EPIPE and a signal of its own. */
+	signal(SIGPIPE, SIG_IGN);
+	ending_prepare();
+	return STATUS_OK;
+}
+
+/* --- Making it -------------------------------------------------------------------------------- */
+
+static int new_status(const mayfly_error *err)
+{
+	switch (err->code) {
+	case MAYFLY_E_IO:
+		/* What is not found here is a directory that was to be granted. */
+		return err->sys_errno == ENOENT ? STATUS_FAILED : error_status(err);
+	default:
+		return error_status(err);
+	}
+}
+
+static int make(struct program *p)
+{
+	mayfly_error err;
+	int r;
+
+	p->began_ns = now_ns();
+	r = mayfly_process_new(&p->setup.library, &p->process, &err);
+	p->ready_ns = now_ns();
+	if (r == MAYFLY_OK)
+		return STATUS_OK;
+	complain_library(&err);
+	if (r == MAYFLY_E_NO_PROGRAM && !p->options->system && !p->options->root)
+		complain("--system grants the host's installed programs and libraries, --dir "
+			 "a directory");
+	return new_status(&err);
+}
+
+int program_new(struct program *p, char **argv)
+{
+	mayfly_process_options *library = &p->setup.library;
+	const struct program_options *o = p->options;
+
+	library->program = argv[0];
+	library->argv = (const char *const *)argv;
+	/*
+	 * ./a.out is the host's, whatever the guest's directory is; unless that was chosen, or all
+	 * names are those of another root.
+	 */
+	if (!o->root && !o->cwd && argv[0][0] != '/' && strchr(argv[0], '/') &&
+	    access(argv[0], F_OK) == 0)
+		library->program = program_setup_path(&p->setup, argv[0]);
+	return make(p);
+}
+
+int program_new_from(struct program *p, mayfly_snapshot *snap, char **argv, int argc)
+{
+	mayfly_process_options *library = &p->setup.library;
+
+	library->snapshot = snap;
+	/* These it has already. */
+	library->envp = NULL;
+	library->cwd = NULL;
+	/* argv[0] stands for the program's name, which does not change. */
+	library->argv = argc > 1 ? (const char *const *)argv : NULL;
+	return make(p);
+}
+
+/* --- Running it ------------------------------------------------------------------------------- */
+
+static int run_status(const mayfly_error *err)
+{
+	return err->code == MAYFLY_E_TIMEOUT ? STATUS_TIME_LIMIT : STATUS_FAILED;
+}
+
+int program_run(struct program *p, uint32_t pause_at, mayfly_process_end *end)
+{
+	mayfly_error err;
+	int r;
+
+	/* Only who has something to say at the end need be told. */
+	if (p->options->stats && !ending_watch(p->process)) {
+		complain("no memory for a thread");
+		return STATUS_FAILED;
+	}
+	end->size = sizeof(*end);
+	r = mayfly_process_run(p->process, pause_at, end, &err);
+	p->ended_ns = now_ns();
+	ending_unwatch();
+	ending_restore();
+	if (r == MAYFLY_OK)
+		return STATUS_OK;
+	/* By ourselves: what the signal was, who sent it knows. */
+	if (r != MAYFLY_E_INTERRUPTED)
+		complain_library(&err);
+	return run_status(&err);
+}
+
+int program_status(const mayfly_process_end *end)
+{
+	const char *name;
+
+	if (end->end == MAYFLY_END_EXIT)
+		return end->status & 0xff;
+	name = sigabbrev_np(end->status);
+	/* Of a fault the message begins with the signal. */
+	if (strncmp(end->message, "SIG", 3) == 0)
+		complain("the program died of %s", end->message);
+	else if (end->message[0])
+		complain("the program died of SIG%s: %s", name ? name : "RT", end->message);
+	/* As shells have it: these were meant. */
+	else if (end->status != SIGINT && end->status != SIGPIPE && end->status != SIGTERM)
+		complain("the program died of SIG%s", name ? name : "RT");
+	return STATUS_SIGNAL + end->status;
+}
+
+/* --- Afterwards ------------------------------------------------------------------------------- */
+
+static void report_stats(struct program *p)
+{
+	mayfly_process_stats s = {.size = sizeof(s)};
+	char memory[GROUPED_SIZE], output[GROUPED_SIZE];
+
+	mayfly_process_report(p->process, write_report, NULL, NULL);
+	if (mayfly_process_get_stats(p->process, &s, NULL) != MAYFLY_OK)
+		return;
+	complain("made in %.1f us, ran for %.1f us, CPU time %.1f us",
+		 (double)(p->ready_ns - p->began_ns) / 1e3,
+		 (double)(p->ended_ns - p->ready_ns) / 1e3, (double)s.cpu_time_ns / 1e3);
+	complain("%" PRIu64 " system calls, %s of memory at most, %s of output", s.syscalls,
+		 bytes_text(memory, (double)s.peak_memory),
+		 bytes_text(output, (double)s.output));
+}
+
+void program_fini(struct program *p)
+{
+	int e = atomic_load(&p->trace_errno);
+
+	if (p->process && p->ended_ns && p->options->stats)
+		report_stats(p);
+	if (e && p->trace_fd != STDERR_FILENO)
+		complain("%s is not complete: %s", p->options->trace, strerror(e));
+	mayfly_process_free(p->process);
+	if (p->trace_fd > STDERR_FILENO)
+		close(p->trace_fd);
+	program_setup_fini(&p->setup);
+	ending_die_of_signal();
+}

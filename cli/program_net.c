@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "message.h"
+#include "parse.h"
+#include "program_options.h"
+
+#define PORT_MAX 65535u
+#define DNS_PORT 53
+#define MAX_NAME_SERVERS 3 /* resolv.conf(5): MAXNS; those beyond are not asked */
+
+/* --- Hosts and ports -------------------------------------------------------------------------- */
+
+/* "PORT" or "PORT-PORT". */
+static bool take_ports(const char *text, uint16_t *ret_first, uint16_t *ret_last)
+{
+	char first[8];
+	size_t n = strcspn(text, "-");
+	uint64_t a, b;
+
+	if (n >= sizeof(first))
+		return false;
+	memcpy(first, text, n);
+	first[n] = '\0';
+	if (parse_count(first, PORT_MAX, &a, NULL) != MAYFLY_OK)
+		return false;
+	b = a;
+	if (text[n] && parse_count(text + n + 1, PORT_MAX, &b, NULL) != MAYFLY_OK)
+		return false;
+	*ret_first = (uint16_t)a;
+	*ret_last = (uint16_t)b;
+	return a <= b;
+}
+
+static bool is_address(const char *text)
+{
+	struct in6_addr a;
+
+	return inet_pton(AF_INET, text, &a) == 1 || inet_pton(AF_INET6, text, &a) == 1;
+}
+
+/* "ADDRESS" or "ADDRESS/BITS". */
+static bool is_network(const char *text)
+{
+	char address[INET6_ADDRSTRLEN];
+	size_t n = strcspn(text, "/");
+
+	if (n >= sizeof(address))
+		return false;
+	memcpy(address, text, n);
+	address[n] = '\0';
+	return is_address(address);
+}
+
+/*
+ * Split "HOST[:PORTS]", in which an IPv6 address may, and if ports follow must, stand in brackets.
+ * False if it is malformed. *ret_ports NULL: none.
+ */
+static bool split_host(struct program_setup *s, const char *text, const char **ret_host,
+		       const char **ret_ports)
+{
+	const char *colon = strchr(text, ':');
+	size_t len;
+
+	if (text[0] == '[') {
+		len = strcspn(++text, "]");
+		if (!text[len] || (text[len + 1] && text[len + 1] != ':'))
+			return false;
+		colon = text[len + 1] ? text + len + 1 : NULL;
+	} else if (colon && strchr(colon + 1, ':')) {
+		/* Two colons: an IPv6 address, without ports. */
+		len = strlen(text);
+		colon = NULL;
+	} else {
+		len = colon ? (size_t)(colon - text) : strlen(text);
+	}
+	*ret_host = program_setup_text(s, text, len);
+	*ret_ports = colon ? colon + 1 : NULL;
+	return len > 0 && (!strchr(*ret_host, ':') || is_network(*ret_host));
+}
+
+static int bad_rule(const char *text, mayfly_error *err)
+{
+	return mayfly_error_set(err, MAYFLY_E_INVALID,
+				"'%.80s' is not HOST[:PORT[-PORT]]: write a name, an address, "
+				"ADDRESS/BITS or *, such as example.org:443, 10.0.0.0/8 or "
+				"[::1]:8000-8080",
+				text);
+}
+
+/* --- Looking up names ------------------------------------------------------------------------- */
+
+/* Let it ask the name servers of resolv.conf(5); without any, one on this host is meant. */
+static void allow_name_servers(struct program_setup *s)
+{
+	FILE *f = fopen("/etc/resolv.conf", "re");
+	char line[512];
+	int n = 0;
+
+	while (f && n < MAX_NAME_SERVERS && fgets(line, sizeof(line), f)) {
+		char *save, *word = strtok_r(line, " \t\r\n", &save);
+
+		if (!word || strcmp(word, "nameserver") != 0)
+			continue;
+		word = strtok_r(NULL, " \t\r\n", &save);
+		if (!word || !is_address(word))
+			continue;
+		program_setup_rule(s, program_setup_text(s, word, strlen(word)), DNS_PORT,
+				   DNS_PORT);
+		n++;
+	}
+	if (f)
+		fclose(f);
+	if (n == 0)
+		program_setup_rule(s, "127.0.0.1", DNS_PORT, DNS_PORT);
+}
+
+/* What the C library reads before it asks; those that this host has. */
+static void grant_name_files(struct program_setup *s)
+{
+	static const char *const files[] = {"/etc/resolv.conf", "/etc/hosts",
+					    "/etc/nsswitch.conf"};
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		if (access(files[i], R_OK) == 0)
+			program_setup_grant(s, files[i], files[i], 0);
+}
+
+int program_net_rules(struct program_setup *s, const struct program_options *o,
+		      mayfly_error *err)
+{
+	const struct option_list *net = &o->net;
+	bool all = false, names = false;
+
+	for (size_t i = 0; i < net->n; i++) {
+		const char *host, *ports;
+		uint16_t first = 0, last = 0;
+
+		if (!split_host(s, net->items[i], &host, &ports) ||
+		    (ports && !take_ports(ports, &first, &last)))
+			return bad_rule(net->items[i], err);
+		program_setup_rule(s, host, first, last);
+		if (strcmp(host, "*") == 0 && !ports)
+			all = true;
+		else if (!is_network(host))
+			names = true;
+	}
+	if (net->n)
+		grant_name_files(s);
+	/* Addresses alone need no look-up, and any host includes the name servers. */
+	if (names && !all)
+		allow_name_servers(s);
+	return MAYFLY_OK;
+}
+
+/* --- Publishing ------------------------------------------------------------------------------- */
+
+static bool take_port(const char *text, uint16_t *ret)
+{
+	uint64_t v;
+
+	if (parse_count(text, PORT_MAX, &v, NULL) != MAYFLY_OK)
+		return false;
+	*ret = (uint16_t)v;
+	return true;
+}
+
+/* "[ADDRESS:]HOSTPORT:GUESTPORT", from the right. */
+static bool take_publish(struct program_setup *s, const char *text, mayfly_publish *ret)
+{
+	char *copy = program_setup_text(s, text, strlen(text));
+	char *guest = strrchr(copy, ':'), *host;
+	size_t len;
+
+	*ret = (mayfly_publish){.address = NULL};
+	if (!guest)
+		return false;
+	*guest++ = '\0';
+	host = strrchr(copy, ':');
+	if (host) {
+		*host++ = '\0';
+		len = strlen(copy);
+		if (len > 2 && copy[0] == '[' && copy[len - 1] == ']') {
+			copy[len - 1] = '\0';
+			copy++;
+		} else if (strchr(copy, ':')) {
+			return false;
+		}
+		if (!is_address(copy))
+			return false;
+		ret->address = copy;
+	} else {
+		host = copy;
+	}
+	return take_port(host, &ret->host_port) && take_port(guest, &ret->guest_port);
+}
+
+int program_publish(struct program_setup *s, const struct program_options *o, mayfly_error *err)
+{
+	const struct option_list *publish = &o->publish;
+
+	if (!publish->n)
+		return MAYFLY_OK;
+	s->published = xrealloc(NULL, publish->n, sizeof(s->published[0]));
+	for (size_t i = 0; i < publish->n; i++)
+		if (!take_publish(s, publish->items[i], &s->published[i]))
+			return mayfly_error_set(err, MAYFLY_E_INVALID,
+						"'%.80s' is not [ADDRESS:]HOSTPORT:GUESTPORT: "
+						"write ports from 1 to 65535 and a numeric "
+						"address, such as 8080:80 or 0.0.0.0:8080:80",
+						publish->items[i]);
+	s->library.publish = s->published;
+	s->library.npublish = publish->n;
+	return MAYFLY_OK;
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mayfly snapshot: run a program up to a point, and save it there. */
+#include <signal.h>
+#include <string.h>
+
+#include "cli.h"
+#include "fault.h"
+#include "message.h"
+#include "options.h"
+#include "program.h"
+
+struct snapshot_options {
+	struct program_options program;
+	const char *output;
+	const char *when;
+};
+
+#define FIELD(f) .offset = offsetof(struct snapshot_options, f)
+static const struct option_spec snapshot_options[] = {
+	{.name = "output",
+	 .letter = 'o',
+	 .type = OPTION_FILE,
+	 .argument = "FILE",
+	 FIELD(output),
+	 .help = "Where to save it."},
+	{.name = "when",
+	 .letter = 'w',
+	 .type = OPTION_WORD,
+	 .words = "stdin main ready",
+	 .argument = "WHEN",
+	 FIELD(when),
+	 .help = "stdin: before it first reads standard input; main: at the entry of main(); "
+		 "ready: when it calls mayfly_ready() of mayfly_guest.h."},
+};
+#undef FIELD
+
+static const char snapshot_details[] =
+	"The program runs up to that point, with the standard streams of mayfly and what the\n"
+	"options grant, and is saved there. 'mayfly run --from FILE' continues it, as often "
+	"as\n"
+	"one likes. Files that it had open are opened again: grant them there, too.\n"
+	"  mayfly snapshot -o py.snap --when stdin --system -- python3 -c '...' </dev/null\n"
+	"  mayfly run --system --from py.snap <input\n"
+	"\n"
+	"Exit status: 0; 124 a time limit was reached; 125 mayfly failed, or the program "
+	"ended\n"
+	"before; 126 PROGRAM is not executable; 127 no such PROGRAM.\n";
+
+struct point {
+	const char *word;
+	uint32_t bit;
+	const char *text;
+};
+
+static const struct point points[] = {
+	{"stdin", MAYFLY_PAUSE_STDIN, "it read its standard input"},
+	{"main", MAYFLY_PAUSE_MAIN, "main() was entered"},
+	{"ready", MAYFLY_PAUSE_READY, "it called mayfly_ready()"},
+};
+
+/* `word` was checked against the option's words. */
+static const struct point *find_point(const char *word)
+{
+	const struct point *p = points;
+
+	while (strcmp(p->word, word) != 0)
+		p++;
+	return p;
+}
+
+static int ended_early(const mayfly_process_end *end, const struct point *point)
+{
+	if (end->end == MAYFLY_END_EXIT) {
+		complain("the program exited with status %d before %s: nothing was saved",
+			 end->status, point->text);
+	} else {
+		program_status(end);
+		complain("the program died of signal %d before %s: nothing was saved",
+			 end->status, point->text);
+	}
+	return STATUS_FAILED;
+}
+
+static int save(const struct program *p, const char *path)
+{
+	mayfly_snapshot *snap = NULL;
+	mayfly_error err;
+	int r = mayfly_process_snapshot(p->process, &snap, &err);
+
+	if (r == MAYFLY_OK)
+		r = mayfly_snapshot_save(snap, path, &err);
+	if (r != MAYFLY_OK)
+		complain("no snapshot was saved: %s", err.message);
+	mayfly_snapshot_unref(snap);
+	return r == MAYFLY_OK ? STATUS_OK : STATUS_FAILED;
+}
+
+static int take(const struct snapshot_options *o, char **argv)
+{
+	const struct point *point = find_point(o->when);
+	struct program p = {.trace_fd = -1};
+	mayfly_process_end end;
+	int status = program_init(&p, &verb_snapshot, &o->program);
+
+	if (status == STATUS_OK)
+		status = program_new(&p, argv);
+	if (status == STATUS_OK)
+		status = program_run(&p, point->bit, &end);
+	if (status == STATUS_OK)
+		status = end.end == MAYFLY_END_PAUSE ? save(&p, o->output)
+						     : ended_early(&end, point);
+	program_fini(&p);
+	return status;
+}
+
+static int run_snapshot(int argc, char **argv)
+{
+	struct snapshot_options options = {.output = NULL};
+	int first = options_parse(&verb_snapshot, argc, argv, &options);
+	int status;
+
+	if (first < 0)
+		status = first == OPTIONS_SHOWN ? STATUS_OK : STATUS_FAILED;
+	else if (!options.output)
+		status = usage_error(&verb_snapshot, "-o FILE is missing: where to save it");
+	else if (!options.when)
+		status = usage_error(&verb_snapshot, "--when is missing: stdin, main or ready");
+	else if (first == argc)
+		status = usage_error(&verb_snapshot, "a PROGRAM is missing");
+	else
+		status = take(&options, argv + first);
+	program_options_fini(&options.program);
+	return status;
+}
+
+const struct verb verb_snapshot = {
+	.name = "snapshot",
+	.summary = "Run a program up to a point, and save it there.",
+	.synopsis = "-o FILE --when WHEN [--] PROGRAM [ARG...]",
+	.details = snapshot_details,
+	.operands = OPERANDS_PROGRAM,
+	.options = snapshot_options,
+	.noptions = COUNT_OF(snapshot_options),
+	.shared = &program_option_table,
+	.run = run_snapshot,
+};

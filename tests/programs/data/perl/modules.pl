@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+use strict;
+use warnings;
+use Digest::SHA qw(sha256_hex);
+use MIME::Base64;
+use POSIX qw(floor strftime);
+use List::Util qw(sum first reduce);
+use Data::Dumper;
+use File::Temp qw(tempdir);
+use File::Path qw(make_path remove_tree);
+use Storable qw(freeze thaw);
+use Time::Local;
+use IO::Select;
+use Socket;
+
+print 'sha256 ', sha256_hex('mayfly'), "\n";
+print encode_base64('a micro-VM for every call');
+print strftime('%Y-%m-%d', gmtime(timegm(6, 5, 4, 3, 1, 2001))), ' ', floor(-2.5), "\n";
+print sum(1 .. 100), ' ', first { $_ > 10 } (4, 8, 15, 16);
+print ' ', reduce { $a * $b } 1 .. 10;
+print "\n";
+$Data::Dumper::Sortkeys = 1;
+print Dumper({ a => [1, 2, { b => undef }], c => \'text' });
+my $directory = tempdir(CLEANUP => 1);
+make_path("$directory/a/b/c");
+print -d "$directory/a/b/c" ? "made\n" : "not made\n";
+remove_tree("$directory/a");
+print thaw(freeze({ x => [1 .. 5] }))->{x}[3], "\n";
+socketpair(my $left, my $right, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die "socketpair: $!";
+syswrite $left, "through a socket\n";
+print 'readable: ', scalar(IO::Select->new($right)->can_read(1)), "\n";
+sysread $right, my $line, 100;
+print $line;
+pipe(my $reader, my $writer) or die;
+print {$writer} "through a pipe\n";
+close $writer;
+print <$reader>;
