@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <arpa/inet.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -9,8 +8,6 @@
 #include "program_options.h"
 
 #define PORT_MAX 65535u
-#define DNS_PORT 53
-#define MAX_NAME_SERVERS 3 /* resolv.conf(5): MAXNS; those beyond are not asked */
 
 /* --- Hosts and ports -------------------------------------------------------------------------- */
 
@@ -93,31 +90,6 @@ static int bad_rule(const char *text, mayfly_error *err)
 
 /* --- Looking up names ------------------------------------------------------------------------- */
 
-/* Let it ask the name servers of resolv.conf(5); without any, one on this host is meant. */
-static void allow_name_servers(struct program_setup *s)
-{
-	FILE *f = fopen("/etc/resolv.conf", "re");
-	char line[512];
-	int n = 0;
-
-	while (f && n < MAX_NAME_SERVERS && fgets(line, sizeof(line), f)) {
-		char *save, *word = strtok_r(line, " \t\r\n", &save);
-
-		if (!word || strcmp(word, "nameserver") != 0)
-			continue;
-		word = strtok_r(NULL, " \t\r\n", &save);
-		if (!word || !is_address(word))
-			continue;
-		program_setup_rule(s, program_setup_text(s, word, strlen(word)), DNS_PORT,
-				   DNS_PORT);
-		n++;
-	}
-	if (f)
-		fclose(f);
-	if (n == 0)
-		program_setup_rule(s, "127.0.0.1", DNS_PORT, DNS_PORT);
-}
-
 /* What the C library reads before it asks; those that this host has. */
 static void grant_name_files(struct program_setup *s)
 {
@@ -133,7 +105,7 @@ int program_net_rules(struct program_setup *s, const struct program_options *o,
 		      mayfly_error *err)
 {
 	const struct option_list *net = &o->net;
-	bool all = false, names = false;
+	bool names = false;
 
 	for (size_t i = 0; i < net->n; i++) {
 		const char *host, *ports;
@@ -143,16 +115,13 @@ int program_net_rules(struct program_setup *s, const struct program_options *o,
 		    (ports && !take_ports(ports, &first, &last)))
 			return bad_rule(net->items[i], err);
 		program_setup_rule(s, host, first, last);
-		if (strcmp(host, "*") == 0 && !ports)
-			all = true;
-		else if (!is_network(host))
-			names = true;
+		names |= !is_network(host);
 	}
 	if (net->n)
 		grant_name_files(s);
-	/* Addresses alone need no look-up, and any host includes the name servers. */
-	if (names && !all)
-		allow_name_servers(s);
+	/* Addresses alone need no look-up. "*" does not include the name servers of this host. */
+	if (names)
+		program_setup_rule(s, "@dns", 0, 0);
 	return MAYFLY_OK;
 }
 

@@ -62,8 +62,8 @@ static const struct option_spec specs[] = {
 	 .fallback = "*",
 	 .argument = "HOST[:PORT[-PORT]]",
 	 FIELD(net),
-	 .help = "Let it connect: anywhere, or to a name, an address, ADDRESS/BITS or * (any "
-		 "host). May be repeated."},
+	 .help = "Let it connect: to a name, an address, ADDRESS/BITS or *, the default: any "
+		 "but this host and its links. May be repeated."},
 	{.name = "publish",
 	 .letter = 'p',
 	 .type = OPTION_TEXTS,

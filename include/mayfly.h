@@ -261,8 +261,9 @@ MAYFLY_API int mayfly_snapshot_save(const mayfly_snapshot *snap, const char *pat
 				    mayfly_error *err);
 
 /*
- * Open a saved snapshot. The whole file is checked, then mapped: sandboxes share its pages with
- * the page cache. The file must not be changed or truncated while the snapshot lives (replacing
+ * Open a saved snapshot, of functions or of a program. The whole file is checked, then mapped:
+ * sandboxes share its pages with the page cache. Of programs, memory is mapped unread, so only
+ * damage to the rest is noticed. The file must not be changed or truncated while the snapshot lives (replacing
  * it by rename is fine). Errors: IO, FORMAT (damaged, truncated, not a snapshot), UNSUPPORTED
  * (another format version, or a CPU feature in use that this CPU lacks), NOMEM.
  */
@@ -277,6 +278,7 @@ typedef struct mayfly_snapshot_info {
 	uint64_t resident;  /* bytes of memory that the snapshot itself holds */
 	uint32_t functions; /* exported functions */
 	uint32_t imports;   /* host functions that the guest names */
+	bool program;	    /* of a program: only memory and resident count */
 } mayfly_snapshot_info;
 
 /* `info->size` must be set. Never fails for a valid `size`. Errors: INVALID. */
@@ -595,7 +597,12 @@ typedef struct mayfly_grant {
 
 /* Outgoing connections and datagrams that are allowed. */
 typedef struct mayfly_net_rule {
-	const char *host; /* name, address, address/bits, or "*" for any */
+	/*
+	 * Name, looked up once; address; address/bits; "*": any but this host's own, link-local
+	 * and multicast ones, which are allowed only by name; or "@dns": the name servers of the
+	 * host's /etc/resolv.conf, at port 53 unless told otherwise.
+	 */
+	const char *host;
 	uint16_t first_port, last_port; /* 0, 0: any */
 } mayfly_net_rule;
 

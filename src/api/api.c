@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "api/options.h"
+#include "linux/guest.h"
 #include "core/io.h"
 #include "function/pool.h"
 #include "function/sandbox.h"
@@ -118,6 +119,19 @@ int mayfly_load_file(const char *path, const mayfly_load_options *options,
 
 /* --- Snapshots ---------------------------------------------------------------------------- */
 
+static const struct guest_kind *const kinds[] = {&function_guest_kind, &program_guest_kind, NULL};
+
+static bool is_functions(const mayfly_snapshot *snap)
+{
+	return snap->guest->kind == &function_guest_kind;
+}
+
+static int fail_program(mayfly_error *err)
+{
+	return fail(err, MAYFLY_E_INVALID,
+		    "the snapshot is one of a program: use mayfly_process_new()");
+}
+
 int mayfly_snapshot_save(const mayfly_snapshot *snap, const char *path, mayfly_error *err)
 {
 	if (!snap || !path)
@@ -133,7 +147,7 @@ int mayfly_snapshot_open(const char *path, mayfly_snapshot **out, mayfly_error *
 	if (!path || !out)
 		return null_argument(path ? "out" : "path", err);
 	r = hv_host(&hv_kvm, &host, err);
-	return r < 0 ? r : snapshot_open(path, sandbox_kinds, host, out, err);
+	return r < 0 ? r : snapshot_open(path, kinds, host, out, err);
 }
 
 int mayfly_snapshot_get_info(const mayfly_snapshot *snap, mayfly_snapshot_info *info,
@@ -144,12 +158,17 @@ int mayfly_snapshot_get_info(const mayfly_snapshot *snap, mayfly_snapshot_info *
 
 	if (!snap || !info)
 		return null_argument(snap ? "info" : "snap", err);
+	full.resident = snap->npresent * PAGE_SIZE + snap->guest->map.shared_len;
+	if (!is_functions(snap)) {
+		full.memory = ((const struct program_guest *)snap->guest)->memory;
+		full.program = true;
+		return options_give(info, &full, sizeof(full), "mayfly_snapshot_info", err);
+	}
 	g = function_guest_of(snap->guest);
 	full.memory = g->plan.memory;
 	full.stack = g->plan.stack;
 	full.call_area = g->plan.call_area;
 	full.heap = g->layout.heap_len;
-	full.resident = snap->npresent * PAGE_SIZE + g->base.map.shared_len;
 	full.functions = g->manifest.nexports;
 	full.imports = g->manifest.nimports;
 	return options_give(info, &full, sizeof(full), "mayfly_snapshot_info", err);
@@ -162,6 +181,8 @@ int mayfly_snapshot_function(const mayfly_snapshot *snap, const char *name,
 {
 	if (!snap || !name || !out)
 		return null_argument(!snap ? "snap" : name ? "out" : "name", err);
+	if (!is_functions(snap))
+		return fail_program(err);
 	return manifest_find(&function_guest_of(snap->guest)->manifest, name, out, err);
 }
 
@@ -169,7 +190,7 @@ const mayfly_function *mayfly_snapshot_function_at(const mayfly_snapshot *snap, 
 {
 	const struct manifest *m = &function_guest_of(snap->guest)->manifest;
 
-	return index < m->nexports ? &m->exports[index] : NULL;
+	return is_functions(snap) && index < m->nexports ? &m->exports[index] : NULL;
 }
 
 bool mayfly_snapshot_import_at(const mayfly_snapshot *snap, uint32_t index, const char **name,
@@ -177,7 +198,7 @@ bool mayfly_snapshot_import_at(const mayfly_snapshot *snap, uint32_t index, cons
 {
 	const struct manifest *m = &function_guest_of(snap->guest)->manifest;
 
-	if (index >= m->nimports)
+	if (!is_functions(snap) || index >= m->nimports)
 		return false;
 	*name = m->imports[index].name;
 	*signature = m->imports[index].text;
@@ -239,6 +260,8 @@ int mayfly_sandbox_new(mayfly_snapshot *snap, const mayfly_sandbox_options *opti
 		return r;
 	if (!snap || !out)
 		return null_argument(snap ? "out" : "snap", err);
+	if (!is_functions(snap))
+		return fail_program(err);
 	return sandbox_new(&hv_kvm, snap, &o, out, err);
 }
 
@@ -344,6 +367,8 @@ int mayfly_pool_new(mayfly_snapshot *snap, const mayfly_pool_options *options,
 		return r;
 	if (!snap || !out)
 		return null_argument(snap ? "out" : "snap", err);
+	if (!is_functions(snap))
+		return fail_program(err);
 	if (o.limit && o.ready > o.limit)
 		return fail(err, MAYFLY_E_INVALID, "a pool of at most %u cannot keep %u ready",
 			    o.limit, o.ready);

@@ -211,6 +211,21 @@ static int vm_clean(struct hv_vm *base, uint32_t id, uint64_t pages, uint64_t *b
 
 /* --- vCPUs -------------------------------------------------------------------------------- */
 
+/* The first is the VM's own. NULL: memory is out. */
+static struct mock_vm *further_vcpu(struct mock_vm *owner, uint32_t number)
+{
+	struct mock_vm *vm = calloc(1, sizeof(*vm));
+
+	if (!vm)
+		return NULL;
+	vm->vcpu.ops = &hv_mock;
+	vm->owner = owner;
+	vm->number = number;
+	pthread_mutex_init(&vm->lock, NULL);
+	pthread_cond_init(&vm->changed, NULL);
+	return vm;
+}
+
 static int vcpu_new(struct hv_vm *base, uint32_t number, const struct cpu_setup *setup,
 		    struct hv_vcpu **out, mayfly_error *err)
 {
@@ -219,8 +234,12 @@ static int vcpu_new(struct hv_vm *base, uint32_t number, const struct cpu_setup 
 
 	if (r < 0)
 		return r;
-	if (vm->has_vcpu || number)
+	if (number >= mock.host.max_vcpus || (vm->has_vcpu && !number))
 		return fail(err, MAYFLY_E_HYPERVISOR, "a second vCPU");
+	if (number)
+		vm = further_vcpu(vm, number);
+	if (!vm)
+		return fail(err, MAYFLY_E_NOMEM, "no memory for a mock vCPU");
 	vm->has_vcpu = true;
 	vm->setup = *setup;
 	vm->control.fs_base = setup->fs_base;
@@ -232,8 +251,15 @@ static int vcpu_new(struct hv_vm *base, uint32_t number, const struct cpu_setup 
 
 static void vcpu_free(struct hv_vcpu *vcpu)
 {
-	mock_vm_of(vcpu)->has_vcpu = false;
+	struct mock_vm *vm = mock_vm_of(vcpu);
+
+	vm->has_vcpu = false;
 	__atomic_sub_fetch(&mock.live, 1, __ATOMIC_RELAXED);
+	if (!vm->owner)
+		return;
+	pthread_cond_destroy(&vm->changed);
+	pthread_mutex_destroy(&vm->lock);
+	free(vm);
 }
 
 static int vcpu_reset(struct hv_vcpu *vcpu, const struct cpu_setup *setup, mayfly_error *err)
@@ -388,6 +414,8 @@ static void vcpu_unkick(struct hv_vcpu *vcpu)
 
 static struct mock_slot *slot_at(const struct mock_vm *vm, uint64_t gpa)
 {
+	if (vm->owner)
+		vm = vm->owner;
 	for (size_t i = 0; i < MOCK_SLOTS; i++) {
 		const struct hv_slot *s = &vm->slots[i].slot;
 

@@ -40,10 +40,16 @@ struct mock_slot {
 	uint64_t *dirty;     /* bitmap, owned; NULL without a log */
 };
 
-/* The VM with its one vCPU. Tests may read everything, and write what is marked "state". */
+/*
+ * The VM with its vCPU. Tests may read everything, and write what is marked "state". Where
+ * mock_host() says that there may be more than one, each further vCPU is such a structure by
+ * itself, whose memory is that of `owner`.
+ */
 struct mock_vm {
-	struct hv_vm base;   /* first */
-	struct hv_vcpu vcpu; /* see mock_vm_of() */
+	struct hv_vm base;     /* first */
+	struct hv_vcpu vcpu;   /* see mock_vm_of() */
+	struct mock_vm *owner; /* NULL: itself */
+	uint32_t number;       /* of the vCPU */
 	bool has_vcpu;
 	struct mock_slot slots[MOCK_SLOTS];
 	struct cpu_setup setup;		     /* of the last vcpu_new or vcpu_reset */

@@ -239,6 +239,36 @@ static int get_areas(struct reader *r, struct mm *mm)
 	return 0;
 }
 
+/* What the program wrote before it will likely write again. */
+static void plan_populate(struct process *p)
+{
+	const struct mayfly_snapshot *snap = p->inst.snap;
+	struct mm *mm = &p->mm;
+
+	for (size_t i = 0; i < mm->nareas; i++) {
+		const struct area *a = &mm->areas[i];
+		uint8_t *host = NULL;
+
+		if (!(a->prot & PROT_WRITE))
+			continue;
+		for (uint64_t va = a->start; va < a->end; va += PAGE_SIZE) {
+			uint64_t page;
+
+			if (!host || va % MM_CHUNK == 0)
+				host = mm_host_address(mm, va);
+			if (!host) {
+				/* Nothing in all of this piece. */
+				va += MM_CHUNK - va % MM_CHUNK - PAGE_SIZE;
+				continue;
+			}
+			page = (uint64_t)(host - mm->base) / PAGE_SIZE;
+			if (page * PAGE_SIZE < snap->used && bitmap_test(snap->present, page))
+				populate_add(&p->populate, host, PAGE_SIZE);
+			host += PAGE_SIZE;
+		}
+	}
+}
+
 int checkpoint_load_mm(struct process *p, struct reader *r, bool again, mayfly_error *err)
 {
 	struct mm *mm = &p->mm;
@@ -256,6 +286,8 @@ int checkpoint_load_mm(struct process *p, struct reader *r, bool again, mayfly_e
 		return fail(err, MAYFLY_E_NOMEM,
 			    "the snapshot needs more than the %llu bytes of memory it may have",
 			    (unsigned long long)mm->limit);
+	if (!again)
+		plan_populate(p);
 	return 0;
 }
 

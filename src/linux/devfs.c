@@ -14,8 +14,8 @@ static const struct {
 	const char *name, *host;
 	unsigned major, minor;
 } devices[] = {
-	{"null", "/dev/null", 1, 3},	 {"zero", "/dev/zero", 1, 5},
-	{"full", "/dev/full", 1, 7},	 {"random", "/dev/random", 1, 8},
+	{"null", "/dev/null", 1, 3},	   {"zero", "/dev/zero", 1, 5},
+	{"full", "/dev/full", 1, 7},	   {"random", "/dev/random", 1, 8},
 	{"urandom", "/dev/urandom", 1, 9}, {"tty", NULL, 5, 0},
 };
 

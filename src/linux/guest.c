@@ -149,5 +149,6 @@ const struct guest_kind program_guest_kind = {
 	.id = KIND_PROGRAM,
 	.encode = encode,
 	.decode = decode,
+	.large_images = true,
 	.free = free_guest,
 };

@@ -625,8 +625,8 @@ static int exchange_names(struct mementry *a, struct mementry *b)
 }
 
 /* Names are there, rights are checked: `old` (may be NULL) gives way to `node`. */
-static int replace_name(const struct mem_name *from, const struct mem_name *to, struct memnode *node,
-		   struct memnode *old)
+static int replace_name(const struct mem_name *from, const struct mem_name *to,
+			struct memnode *node, struct memnode *old)
 {
 	struct mementry *e;
 	int r;

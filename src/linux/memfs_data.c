@@ -115,9 +115,8 @@ static int read_sparse(int fd, uint64_t size, uint8_t **out)
 			return -errno;
 		if ((uint64_t)hole > size)
 			hole = (off_t)size;
-		if (data < hole &&
-		    (r = read_whole(fd, bytes + data, (uint64_t)(hole - data),
-				    (uint64_t)data)) < 0)
+		if (data < hole && (r = read_whole(fd, bytes + data, (uint64_t)(hole - data),
+						   (uint64_t)data)) < 0)
 			return r;
 		at = hole;
 	}
@@ -166,8 +165,7 @@ static void spill(struct memnode *node)
 	struct stat st;
 	uint8_t *bytes;
 
-	if (fstat(node->fd, &st) < 0 ||
-	    read_sparse(node->fd, (uint64_t)st.st_size, &bytes) < 0)
+	if (fstat(node->fd, &st) < 0 || read_sparse(node->fd, (uint64_t)st.st_size, &bytes) < 0)
 		return;
 	node->bytes = bytes;
 	node->size = (uint64_t)st.st_size;

@@ -16,8 +16,8 @@
 
 /* Mappings up to this size get their chunks at once: they will be used soon. */
 #define EAGER_MAP ((uint64_t)4 << 20)
-/* Anonymous ones up to this size, pages too: a fault costs far more than a page. */
-#define EAGER_PAGES ((uint64_t)256 << 10)
+/* Those that will be written up to this size, pages too: a fault costs far more than a page. */
+#define EAGER_PAGES ((uint64_t)1 << 20)
 /* Anonymous areas from this size on are backed by huge pages, piece by piece as they are used. */
 #define HUGE_AREA ((uint64_t)4 << 20)
 
@@ -374,7 +374,7 @@ int mm_give_chunk(struct mm *mm, uint64_t va)
 /* For a new area: chunks now if it is small, pages too if it is very small. */
 static int populate(struct mm *mm, const struct area *a)
 {
-	bool anonymous = !a->file && (a->prot & PROT_WRITE);
+	bool written = is_charged(a->prot, a);
 	struct run run;
 
 	if (!a->prot || a->end - a->start > EAGER_MAP || (a->flags & MAP_NORESERVE))
@@ -385,7 +385,7 @@ static int populate(struct mm *mm, const struct area *a)
 		if (r < 0)
 			return r;
 	}
-	if (!anonymous || a->end - a->start > EAGER_PAGES)
+	if (!written || a->end - a->start > EAGER_PAGES)
 		return 0;
 	for (uint64_t at = a->start; next_run(mm, at, a->end, &run); at = run.end)
 		madvise(run.host, run.end - run.start, MADV_POPULATE_WRITE);

@@ -101,7 +101,7 @@ int overlay_mirror_locked(struct memnode *dir, const char *name, struct memnode 
 {
 	_cleanup_close_ int fd = -1;
 	char path[VFS_PATH_MAX];
-	struct memnode *node;
+	struct memnode *node = NULL;
 	int r;
 
 	if (!dir->lower || memdir_removed(dir))
@@ -265,7 +265,7 @@ int overlay_copy_up(struct memnode *node, bool truncate)
 {
 	struct vfs *vfs = node->mount->vfs;
 	_cleanup_close_ int from = -1;
-	struct memnode *copy;
+	struct memnode *copy = NULL;
 	int r;
 
 	if (!node->lower || node->own_data || !S_ISREG(node->mode))

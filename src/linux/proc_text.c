@@ -247,8 +247,9 @@ void proc_task_stat(struct vfs *vfs, struct proc_text *text, const struct proc_e
 	proc_printf(text, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " ",
 		    s.pending & 0x7fffffff, s.blocked & 0x7fffffff, s.ignored & 0x7fffffff,
 		    s.caught & 0x7fffffff);
-	proc_printf(text, "0 0 0 17 0 0 0 0 0 0 0 0 %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
-			  " %" PRIu64 " 0\n",
+	proc_printf(text,
+		    "0 0 0 17 0 0 0 0 0 0 0 0 %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
+		    " %" PRIu64 " 0\n",
 		    p->mm.brk_start, p->mm.arg_start, p->mm.arg_end, p->mm.env_start,
 		    p->mm.env_end);
 }

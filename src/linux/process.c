@@ -433,8 +433,11 @@ int process_run(struct process *p, uint32_t pause_at, mayfly_process_end *end,
 		if (r == 0)
 			watchdog_arm(&p->watch, began);
 	}
-	if (r == 0)
+	if (r == 0) {
+		populate_start(&p->populate);
 		run_tasks(p);
+		populate_stop(&p->populate);
+	}
 	if (limited && r == 0)
 		watchdog_remove(&p->watch);
 	if (r < 0)

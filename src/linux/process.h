@@ -30,6 +30,7 @@
 #include "core/watchdog.h"
 #include "linux/files.h"
 #include "linux/mm.h"
+#include "linux/populate.h"
 #include "linux/sigstate.h"
 #include "linux/syscalls.h"
 #include "linux/vdso.h"
@@ -151,6 +152,7 @@ struct process {
 	bool syscall_ring0; /* SYSCALL enters ring 0 here; else it stays in ring 3 (PVM) */
 
 	struct mm mm;
+	struct populate populate;
 	struct files files;
 	struct vfs *vfs;
 	struct sigprocess sig;

@@ -517,6 +517,7 @@ void process_free(struct process *p)
 	netpolicy_free(p->net);
 	for (uint32_t n = 1; n < PROG_MAX_VCPUS; n++)
 		hv_vcpu_free(p->vcpus[n]);
+	populate_stop(&p->populate);
 	mm_fini(&p->mm);
 	if (p->guest)
 		vdso_clock_fini(&p->clock);

@@ -66,7 +66,7 @@ TEXT_RENDER(pid_max_file, DIGITS(PROC_PID_MAX) "\n")
 TEXT_RENDER(max_map_count_file, DIGITS(MM_MAX_AREAS) "\n")
 TEXT_RENDER(cap_last_cap_file, "40\n") /* CAP_CHECKPOINT_RESTORE */
 TEXT_RENDER(ngroups_max_file, "65536\n")
-TEXT_RENDER(somaxconn_file, "4096\n")	/* Linux's defaults, here and below */
+TEXT_RENDER(somaxconn_file, "4096\n") /* Linux's defaults, here and below */
 TEXT_RENDER(pipe_max_file, "1048576\n")
 TEXT_RENDER(file_max_file, "1048576\n")
 
@@ -213,7 +213,7 @@ static int find_fd(struct vfs *vfs, const char *path, bool info, struct proc_ent
 	/* As the kernel shows them: what may be done with the descriptor. */
 	entry->mode = info ? 0444
 			   : 0100 | (file_readable(file) ? 0400 : 0) |
-				     (file_writable(file) ? 0200 : 0);
+				      (file_writable(file) ? 0200 : 0);
 	file_put(file);
 	return *path ? -ENOTDIR : 0;
 }
@@ -269,7 +269,7 @@ void proc_stat(struct vfs *vfs, const char *path, const struct proc_entry *entry
 {
 	memset(st, 0, sizeof(*st));
 	st->st_ino = path_ino(path);
-	st->st_mode = entry->mode | (entry->type == PROC_DIR    ? S_IFDIR
+	st->st_mode = entry->mode | (entry->type == PROC_DIR	? S_IFDIR
 				     : entry->type == PROC_FILE ? S_IFREG
 								: S_IFLNK);
 	st->st_nlink = entry->type == PROC_DIR ? 2 : 1;
@@ -382,9 +382,8 @@ static bool text_room(struct proc_text *text, size_t n)
 	}
 	if (capacity == text->capacity)
 		return true;
-	grown = vfs_charge(text->vfs, capacity - text->capacity)
-			? realloc(text->text, capacity)
-			: NULL;
+	grown = vfs_charge(text->vfs, capacity - text->capacity) ? realloc(text->text, capacity)
+								 : NULL;
 	if (!grown) {
 		text->failed = true;
 		return false;

@@ -551,12 +551,10 @@ int inet_disconnect(struct file *file)
 	} else if (sock->host) {
 		/* A new one, so that no port of the host's is left to it. */
 		r = socket_go_host(file, file->domain);
-	} else if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) <
-		   0) {
-		r = -ENFILE;
-	} else if ((r = socket_replace(file, fds[0])) < 0) {
+	} else if ((r = socket_private_pair(SOCK_STREAM, fds)) == 0 &&
+		   (r = socket_replace(file, fds[0])) < 0) {
 		close(fds[1]);
-	} else {
+	} else if (r == 0) {
 		sock->far = fds[1];
 		sock->state = SOCKET_FRESH;
 		sock->local.len = sock->peer.len = 0;

@@ -152,7 +152,8 @@ static int change_at(struct task *t, const uint64_t at[2], int flags, struct vfs
 	memset(o, 0, sizeof(*o));
 	o->fd = -1;
 	if (r == 0)
-		r = vfs_object_at(t->process->vfs, place.dir, place.path, flags | OBJECT_WRITE, o);
+		r = vfs_object_at(t->process->vfs, place.dir, place.path, flags | OBJECT_WRITE,
+				  o);
 	file_put(place.dir);
 	return r;
 }

@@ -35,7 +35,8 @@ int call_directory(struct task *t, uint64_t fd, const char *path, struct file **
 	file = files_get_any(&t->process->files, (uint32_t)fd);
 	if (!file)
 		return -EBADF;
-	if (path[0] && file->kind != FILE_DIRECTORY && (file->kind != FILE_PATH || !file->dir)) {
+	if (path[0] && file->kind != FILE_DIRECTORY &&
+	    (file->kind != FILE_PATH || !file->dir)) {
 		file_put(file);
 		return -ENOTDIR;
 	}
@@ -117,7 +118,8 @@ static int open_place(struct task *t, const struct call_place *at, const struct 
 	int flags = (int)how->flags, r;
 
 	for (;;) {
-		r = vfs_open_how(vfs, at->dir, at->path, flags, (mode_t)how->mode, resolve, out);
+		r = vfs_open_how(vfs, at->dir, at->path, flags, (mode_t)how->mode, resolve,
+				 out);
 		if (r != -ENXIO || !lacks_reader(vfs, at, flags))
 			break;
 		deadline_after(&pause, &deadline);
@@ -134,10 +136,15 @@ static int open_place(struct task *t, const struct call_place *at, const struct 
 static int64_t do_open(struct task *t, const uint64_t at[2], const struct open_how *how,
 		       unsigned resolve)
 {
-	struct call_place place;
+	struct call_place place = {.dir = NULL};
 	struct file *file;
-	int64_t r = call_place(t, at, 0, false, &place);
+	int64_t r = call_path(t, 0, at[1], false, place.path);
 
+	/* With these an absolute path begins at the directory, too. */
+	if (r == 0)
+		r = call_directory(t, at[0],
+				   resolve & (WALK_IN_ROOT | WALK_BENEATH) ? "." : place.path,
+				   &place.dir);
 	if (r == 0)
 		r = open_place(t, &place, how, resolve, &file);
 	if (r == 0)
@@ -191,8 +198,9 @@ static int read_how(struct task *t, uint64_t va, uint64_t size, struct open_how 
 
 static int check_how(const struct open_how *how)
 {
-	const uint64_t resolves = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS |
-				  RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_CACHED;
+	const uint64_t resolves = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS |
+				  RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH | RESOLVE_IN_ROOT |
+				  RESOLVE_CACHED;
 	const uint64_t makes = O_CREAT | (O_TMPFILE & ~O_DIRECTORY);
 
 	if ((how->flags & ~(uint64_t)VALID_FLAGS) || (how->resolve & ~resolves))
@@ -215,10 +223,8 @@ int64_t sys_openat2(struct task *t, const uint64_t a[6])
 		uint64_t flag;
 		unsigned walk;
 	} map[] = {
-		{RESOLVE_NO_XDEV, WALK_NO_XDEV},
-		{RESOLVE_NO_MAGICLINKS, WALK_NO_MAGIC},
-		{RESOLVE_NO_SYMLINKS, WALK_NO_SYMLINKS},
-		{RESOLVE_BENEATH, WALK_BENEATH},
+		{RESOLVE_NO_XDEV, WALK_NO_XDEV},	 {RESOLVE_NO_MAGICLINKS, WALK_NO_MAGIC},
+		{RESOLVE_NO_SYMLINKS, WALK_NO_SYMLINKS}, {RESOLVE_BENEATH, WALK_BENEATH},
 		{RESOLVE_IN_ROOT, WALK_IN_ROOT},
 	};
 	struct open_how how;
@@ -242,7 +248,8 @@ int64_t sys_memfd_create(struct task *t, const uint64_t a[6])
 	if (r < 0)
 		return r == -ENAMETOOLONG ? -EINVAL : r;
 	/* Pages of the host's pool of large ones are not the guest's to take. */
-	if (strlen(name) > MEMFD_NAME_MAX || (a[1] & ~(uint64_t)(MFD_CLOEXEC | MFD_ALLOW_SEALING)))
+	if (strlen(name) > MEMFD_NAME_MAX ||
+	    (a[1] & ~(uint64_t)(MFD_CLOEXEC | MFD_ALLOW_SEALING)))
 		return -EINVAL;
 	r = vfs_memfd(t->process->vfs, name, a[1] & MFD_ALLOW_SEALING, &file);
 	return r < 0 ? r : files_install(&t->process->files, file, 0, a[1] & MFD_CLOEXEC);

@@ -436,7 +436,7 @@ static int64_t do_accept(struct task *t, const uint64_t a[6], int flags)
 	else
 		r = accept_waiting(t, file, &out);
 	file_put(file);
-	if (r < 0)
+	if (out == NULL)
 		return r;
 	if (a[1] != 0) {
 		r = peer_name(out, &name);

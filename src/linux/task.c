@@ -343,16 +343,12 @@ static bool handle_exception(struct task *t, uint32_t vector, mayfly_error *err)
 
 static void handle_syscall(struct task *t)
 {
-	uint64_t number = (uint32_t)t->regs.rax;
-	int64_t result;
-
 	/* SYSCALL put them there (SDM vol. 2). */
 	t->regs.rip = t->regs.rcx;
 	t->regs.rflags = (t->regs.r11 & CPU_RFLAGS_USER) | CPU_RFLAGS_START;
 	t->in_ring0 = t->process->syscall_ring0;
-	result = syscall_dispatch(t);
-	t->syscall = number;
-	t->result = result;
+	/* Sets t->syscall; rt_sigreturn(2) takes it back: its result is rax, whatever that is. */
+	t->result = syscall_dispatch(t);
 }
 
 /* Whatever it left for. False: the hypervisor failed, *err says how. */

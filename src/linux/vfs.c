@@ -81,8 +81,8 @@ static int mount_basics(struct vfs *vfs, mayfly_error *err)
 		const char *guest;
 		bool writable;
 	} basics[] = {
-		{VFS_MEMORY, "/", false},   {VFS_DEV, "/dev", false},
-		{VFS_PROC, "/proc", false}, {VFS_MEMORY, "/tmp", true},
+		{VFS_MEMORY, "/", false},	{VFS_DEV, "/dev", false},
+		{VFS_PROC, "/proc", false},	{VFS_MEMORY, "/tmp", true},
 		{VFS_MEMORY, "/dev/shm", true},
 	};
 
@@ -142,8 +142,8 @@ static int open_root(struct vfs_mount *m, const char *host, mayfly_error *err)
 		return fail(err, MAYFLY_E_INVALID, "%s: is a device; devices are not granted",
 			    host);
 	if (m->is_file && m->kind == VFS_OVERLAY)
-		return fail(err, MAYFLY_E_INVALID, "%s: is no directory, so nothing can be laid over it",
-			    host);
+		return fail(err, MAYFLY_E_INVALID,
+			    "%s: is no directory, so nothing can be laid over it", host);
 	return MAYFLY_OK;
 }
 
@@ -411,8 +411,8 @@ int vfs_mount(struct vfs *vfs, enum vfs_mount_kind kind, const char *host, const
 	if (!copy)
 		return fail(err, MAYFLY_E_NOMEM, "no memory for a mount");
 	if (guest[0] != '/' || strlen(guest) >= VFS_PATH_MAX)
-		return fail(err, MAYFLY_E_INVALID, "%s: where it is mounted must be an absolute path",
-			    guest);
+		return fail(err, MAYFLY_E_INVALID,
+			    "%s: where it is mounted must be an absolute path", guest);
 	if (guest[strspn(guest, "/")] == '\0')
 		return mount_at(vfs, NULL, kind, host, "", writable, err);
 	r = find_place(vfs, copy, &at, &last, err);

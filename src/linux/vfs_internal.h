@@ -49,9 +49,9 @@ struct vfs {
 	size_t nmounts;
 	uid_t host_uid;
 	gid_t host_gid;
-	uint64_t seed;		   /* of the hash of names */
-	uint32_t nodes;		   /* under lock */
-	uint64_t next_ino;	   /* under lock */
+	uint64_t seed;		    /* of the hash of names */
+	uint32_t nodes;		    /* under lock */
+	uint64_t next_ino;	    /* under lock */
 	struct memnode *idle_first; /* closed files that still have a memfd; oldest first */
 	struct memnode *idle_last;
 	uint32_t idle;
@@ -79,7 +79,7 @@ struct vfs_mount {
 struct directory {
 	struct vfs *vfs; /* counted */
 	struct vfs_mount *mount;
-	bool counted; /* among file->node's opens */
+	bool counted;	      /* among file->node's opens */
 	pthread_mutex_t lock; /* of what follows */
 	struct vfs_list *list;
 	uint64_t position;
@@ -91,7 +91,8 @@ struct mementry {
 	struct mementry *hash_next;
 	struct mementry *next, *prev; /* in order of making */
 	struct memnode *dir;
-	struct memnode *node; /* counted; NULL: a whiteout, the lower directory's name is gone */
+	struct memnode
+		*node; /* counted; NULL: a whiteout, the lower directory's name is gone */
 	uint64_t hash;
 	uint8_t len;
 	char name[];
@@ -133,12 +134,12 @@ struct memnode {
 	uint32_t nbuckets, nentries;
 	uint32_t names; /* entries that are no whiteouts */
 	/* Files. FIFOs use fd (O_PATH of a pipe) and opens. */
-	int fd;		 /* memfd, or -1: contents in `bytes` */
-	uint32_t opens;	 /* struct files */
+	int fd;			   /* memfd, or -1: contents in `bytes` */
+	uint32_t opens;		   /* struct files */
 	uint32_t readers, writers; /* FIFOs */
 	uint8_t *bytes;
-	uint64_t size;	   /* of bytes */
-	uint64_t charged;  /* for contents */
+	uint64_t size;	  /* of bytes */
+	uint64_t charged; /* for contents */
 	bool idle;
 	struct memnode *idle_next, *idle_prev;
 	char *target; /* symbolic links */
@@ -303,7 +304,8 @@ int walk_open(const struct walk *w, int flags);
 /* Whether the host's kernel is to be asked (HOST, or OVERLAY beyond its node). */
 static inline bool walk_on_host(const struct walk *w)
 {
-	return w->mount->kind == VFS_HOST || (w->mount->kind == VFS_OVERLAY && w->len > w->base);
+	return w->mount->kind == VFS_HOST ||
+	       (w->mount->kind == VFS_OVERLAY && w->len > w->base);
 }
 /* OVERLAY: have the walk stand at a node. */
 int walk_materialize(struct walk *w);
@@ -364,9 +366,11 @@ struct vfs_name {
 int vfs_rename(struct vfs *vfs, const struct vfs_name *from, const struct vfs_name *to,
 	       unsigned flags);
 /* flags: AT_SYMLINK_FOLLOW, AT_EMPTY_PATH. */
-int vfs_link(struct vfs *vfs, const struct vfs_name *from, const struct vfs_name *to, int flags);
+int vfs_link(struct vfs *vfs, const struct vfs_name *from, const struct vfs_name *to,
+	     int flags);
 /* The text of a link; its length, not longer than size. "" : of the open file `dir` itself. */
-ssize_t vfs_readlink(struct vfs *vfs, struct file *dir, const char *path, char *to, size_t size);
+ssize_t vfs_readlink(struct vfs *vfs, struct file *dir, const char *path, char *to,
+		     size_t size);
 int vfs_truncate(struct vfs *vfs, struct file *dir, const char *path, uint64_t size);
 
 /* --- Opening (vfs_open.c) ----------------------------------------------------------------- */

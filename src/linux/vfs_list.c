@@ -67,7 +67,8 @@ static int grow_entries(struct vfs_list *list)
 	uint32_t *buckets;
 
 	if (capacity > UINT32_MAX / 2 ||
-	    charge(list, (capacity - list->capacity) * (sizeof(*entries) + sizeof(*buckets))) < 0)
+	    charge(list, (capacity - list->capacity) * (sizeof(*entries) + sizeof(*buckets))) <
+		    0)
 		return -ENOMEM;
 	entries = reallocarray(list->entries, capacity, sizeof(*entries));
 	if (!entries)

@@ -61,7 +61,8 @@ static int make_on_host(const struct walk *w, const struct making *q)
 	/* What this process's umask took away is given back. */
 	r = host_open_beneath(dir, w->last, O_PATH | O_NOFOLLOW, 0);
 	if (r >= 0) {
-		struct vfs_object o = {.vfs = w->vfs, .mount = w->mount, .fd = r, .owned = true};
+		struct vfs_object o = {
+			.vfs = w->vfs, .mount = w->mount, .fd = r, .owned = true};
 
 		if (fstat(r, &st) == 0 && (st.st_mode & S_IFMT) == (q->mode & S_IFMT) &&
 		    (st.st_mode & 0777) != (q->mode & 0777)) {
@@ -94,7 +95,7 @@ static int make_here(struct walk *w, void *context)
 		if (r == 0)
 			memnode_put(node);
 		return r == 0 || (lower && overlay_lower_has(w->node, w->last)) ? -EEXIST
-									       : -ENOENT;
+										: -ENOENT;
 	}
 	return mem_make(w->node, w->last, q->mode, q->target, NULL);
 }
@@ -290,7 +291,8 @@ static int link_here(struct walk *w, void *context)
 
 int vfs_link(struct vfs *vfs, const struct vfs_name *from, const struct vfs_name *to, int flags)
 {
-	int how = (flags & AT_EMPTY_PATH) | (flags & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW);
+	int how =
+		(flags & AT_EMPTY_PATH) | (flags & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW);
 	struct vfs_object o;
 	int r = vfs_object_at(vfs, from->dir, from->path, how, &o);
 

@@ -110,11 +110,12 @@ static int object_here(struct walk *w, void *context)
 		o->type = o->node->mode & S_IFMT;
 		return may_change(o, q->flags);
 	}
-	snprintf(o->proc, sizeof(o->proc), "%s",
-		 w->len > w->base ? w->path + w->base + 1 : "");
+	snprintf(o->proc, sizeof(o->proc), "%s", w->len > w->base ? w->path + w->base + 1 : "");
 	if ((r = proc_find(w->vfs, o->proc, &entry)) < 0)
 		return r;
-	o->type = entry.type == PROC_DIR ? S_IFDIR : entry.type == PROC_FILE ? S_IFREG : S_IFLNK;
+	o->type = entry.type == PROC_DIR    ? S_IFDIR
+		  : entry.type == PROC_FILE ? S_IFREG
+					    : S_IFLNK;
 	if (w->slash && entry.type != PROC_DIR)
 		return -ENOTDIR;
 	return may_change(o, q->flags);
@@ -153,8 +154,8 @@ int vfs_object_stat(struct vfs_object *o, struct stat *st)
 	int r;
 
 	memset(st, 0, sizeof(*st));
-	if (o->node && !(o->fd >= 0 && o->node->lower && !o->node->own_attributes &&
-			 !o->node->own_data)) {
+	if (o->node &&
+	    !(o->fd >= 0 && o->node->lower && !o->node->own_attributes && !o->node->own_data)) {
 		r = memnode_stat(o->node, st);
 		st->st_dev = o->mount->dev;
 		return r;
@@ -280,14 +281,14 @@ int vfs_object_statfs(struct vfs_object *o, struct statfs *st)
 		if (fstatfs(o->fd, st) < 0)
 			return -errno;
 	} else {
-		st->f_type = o->mount->kind == VFS_OVERLAY ? OVERLAYFS_SUPER_MAGIC : TMPFS_MAGIC;
+		st->f_type =
+			o->mount->kind == VFS_OVERLAY ? OVERLAYFS_SUPER_MAGIC : TMPFS_MAGIC;
 		memory_statfs(o, st);
 	}
 	memset(&st->f_fsid, 0, sizeof(st->f_fsid));
 	memset(st->f_spare, 0, sizeof(st->f_spare));
 	/* Its mount(2) flags: ST_VALID, and read-only or not; nodev always. */
-	st->f_flags = 0x20 | ST_NODEV |
-		      (o->mount && !o->mount->writable ? ST_RDONLY : 0);
+	st->f_flags = 0x20 | ST_NODEV | (o->mount && !o->mount->writable ? ST_RDONLY : 0);
 	return 0;
 }
 
@@ -434,7 +435,8 @@ int vfs_object_chown(struct vfs_object *o, uint32_t uid, uint32_t gid)
 
 	if (r < 0)
 		return r;
-	same = (uid == UINT32_MAX || uid == st.st_uid) && (gid == UINT32_MAX || gid == st.st_gid);
+	same = (uid == UINT32_MAX || uid == st.st_uid) &&
+	       (gid == UINT32_MAX || gid == st.st_gid);
 	if (!o->node || !o->vfs->p || o->vfs->p->uid != 0)
 		return same ? 0 : -EPERM;
 	if ((r = node_change_begin(o)) < 0)

@@ -131,8 +131,7 @@ static int create_on_host(struct walk *w, const struct opening *q)
 		return -EROFS;
 	if (!path[0])
 		return -ENOENT;
-	fd = host_open_beneath(dir, path,
-			       (q->flags & HOST_FLAGS & ~O_TRUNC) | O_CREAT | O_EXCL,
+	fd = host_open_beneath(dir, path, (q->flags & HOST_FLAGS & ~O_TRUNC) | O_CREAT | O_EXCL,
 			       q->mode & 01777);
 	if (fd < 0)
 		return fd;

@@ -107,8 +107,8 @@ static bool is_told(const struct mementry *e)
 }
 
 /* The next entry of a walk through the whole tree; *dir: where that is. Ends are `put`. */
-static struct mementry *next_entry(struct writer *w, struct mementry *e, const struct memnode *dir,
-				   const struct memnode *root)
+static struct mementry *next_entry(struct writer *w, struct mementry *e,
+				   const struct memnode *dir, const struct memnode *root)
 {
 	while (!e && dir != root) {
 		if (w)
@@ -201,22 +201,6 @@ static bool get_text(struct reader *r, char *to, size_t size, size_t min)
 	return !r->bad;
 }
 
-/* Bytes where they lie. */
-static const uint8_t *get_block(struct reader *r, uint64_t *len)
-{
-	const uint8_t *at;
-
-	*len = get_u64(r);
-	if (r->bad || *len > r->left) {
-		r->bad = true;
-		return NULL;
-	}
-	at = r->data;
-	r->data += *len;
-	r->left -= *len;
-	return at;
-}
-
 static void get_time(struct reader *r, struct timespec *time)
 {
 	uint64_t sec = get_u64(r), nsec = get_u64(r);
@@ -249,17 +233,17 @@ static bool is_lower(const char *path)
 
 static bool get_xattrs(struct loading *l, struct memnode *node)
 {
-	uint64_t count = get_u64(&l->r), len;
+	uint64_t count = get_count(&l->r, MAX_XATTRS);
+	size_t len;
 
-	if (count > MAX_XATTRS)
-		l->r.bad = true;
 	for (uint64_t i = 0; i < count && !l->r.bad; i++) {
 		struct vfs_object o = {.vfs = l->mount->vfs, .mount = l->mount, .node = node};
 		char name[VFS_NAME_MAX + 1];
 		const uint8_t *value;
 		int r;
 
-		if (!get_text(&l->r, name, sizeof(name), 1) || !(value = get_block(&l->r, &len)))
+		if (!get_text(&l->r, name, sizeof(name), 1) ||
+		    !(value = get_block(&l->r, &len)))
 			break;
 		o.type = node->mode & S_IFMT;
 		r = vfs_object_load_xattr_locked(&o, name, value, len);
@@ -305,7 +289,7 @@ static bool get_target(struct loading *l, struct memnode *node)
 
 static bool get_contents(struct loading *l, struct memnode *node)
 {
-	uint64_t size;
+	size_t size;
 	const uint8_t *bytes = get_block(&l->r, &size);
 
 	if (!bytes)
@@ -323,6 +307,8 @@ static bool get_node(struct loading *l, struct memnode *node)
 	node->uid = (uint32_t)get_u64(&l->r);
 	node->gid = (uint32_t)get_u64(&l->r);
 	node->ino = get_u64(&l->r);
+	if (node->ino > l->mount->vfs->next_ino && node->ino < INT64_MAX / 2)
+		l->mount->vfs->next_ino = node->ino;
 	flags = get_u64(&l->r);
 	get_time(&l->r, &node->atime);
 	get_time(&l->r, &node->mtime);
@@ -498,9 +484,10 @@ static int load_trees(struct vfs *vfs, struct loading *l, mayfly_error *err)
 			break;
 		l->mount = find_mount(vfs, guest, kind);
 		if (!l->mount)
-			return fail(err, MAYFLY_E_INVALID,
-				    "%s: the snapshot has changes of it; grant it as it was",
-				    error_printable(shown, sizeof(shown), guest, strlen(guest)));
+			return fail(
+				err, MAYFLY_E_INVALID,
+				"%s: the snapshot has changes of it; grant it as it was",
+				error_printable(shown, sizeof(shown), guest, strlen(guest)));
 		get_tree(l);
 	}
 	if (l->no_room)

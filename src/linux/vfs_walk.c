@@ -65,9 +65,8 @@ static int stand_on_file(struct walk *w, struct file *file)
 		if (m->kind == VFS_HOST)
 			w->holder = file_get(file);
 		/* Mounts are found by path; else a path that has become wrong does no harm. */
-		r = stand_on_path(w, m->children && directory_path(file, path) >= 0
-					     ? path
-					     : file->path);
+		r = stand_on_path(
+			w, m->children && directory_path(file, path) >= 0 ? path : file->path);
 	}
 	w->base = m->kind == VFS_PROC ? m->guest_len : w->len;
 	return r;
@@ -258,7 +257,10 @@ static int redirect(struct walk *w, const char *target, const char *tail)
 	if (!target[0])
 		return -ENOENT;
 	n = snprintf(rest, sizeof(rest), "%s%s%s%s%s%s%s", target, tail, w->named ? "/" : "",
-		     w->named ? w->last : "", w->dots ? "/." : w->slash ? "/" : "",
+		     w->named ? w->last : "",
+		     w->dots	? "/."
+		     : w->slash ? "/"
+				: "",
 		     w->rest[w->rest_at] && w->rest[w->rest_at] != '/' ? "/" : "",
 		     w->rest + w->rest_at);
 	if (n < 0 || (size_t)n >= sizeof(rest))
@@ -297,26 +299,25 @@ int walk_expand(struct walk *w)
 	char link[VFS_PATH_MAX], tail[VFS_PATH_MAX];
 	bool follow_last = w->named || w->slash || (w->flags & WALK_FOLLOW);
 	size_t start, end;
-	ssize_t n = 0;
+	ssize_t n;
 
 	if (!walk_on_host(w) || w->len == w->base)
 		return 0;
 	/* Most often it is the last name. */
-	if (follow_last)
-		n = read_link(w, w->len, link);
 	end = w->len;
-	if (n == 0 || (n < 0 && n != -ELOOP))
-		return follow_last && n < 0 ? (int)n : 0;
+	n = follow_last ? read_link(w, end, link) : -ELOOP;
+	if (n <= 0 && n != -ELOOP)
+		return (int)n;
 	for (start = w->base; n < 0; start = end) {
 		end = next_slash(w, start + 1);
+		if (end == w->len && !follow_last)
+			return 0;
 		n = read_link(w, end, link);
 		if (n < 0)
 			return (int)n;
-		if (n > 0)
-			break;
-		if (end == w->len)
+		if (n == 0 && end == w->len)
 			return 0;
-		n = -ELOOP;
+		n = n ? n : -ELOOP;
 	}
 	memcpy(tail, w->path + end, w->len - end);
 	tail[w->len - end] = '\0';
@@ -410,7 +411,7 @@ static int step_to_file(struct walk *w, uint32_t fd, bool last)
 		return 0;
 	}
 	r = file->kind == FILE_DIRECTORY || file->kind == FILE_PATH ? stand_on_file(w, file)
-								   : -ENOTDIR;
+								    : -ENOTDIR;
 	file_put(file);
 	return r;
 }
@@ -442,8 +443,8 @@ static int step_in_proc(struct walk *w, const char *name, bool last)
 /* To `name`, which is no dots. 1: the walk was sent elsewhere; 0: it is there. */
 static int step(struct walk *w, const char *name, bool last)
 {
-	struct vfs_mount *m = w->mount->children ? mount_on(w->mount, w->path, w->len, name)
-						 : NULL;
+	struct vfs_mount *m =
+		w->mount->children ? mount_on(w->mount, w->path, w->len, name) : NULL;
 
 	if (m) {
 		if (w->flags & WALK_NO_XDEV)

@@ -2,8 +2,8 @@
 /*
  * Snapshot files. One page of header; the kind's description of the guest; the shared part of
  * the image; the private memory, page n at its place, zero pages as holes. Everything is
- * page-aligned so that it can be mapped. Hashes tell damage, not malice: a file is as hostile
- * as a guest. So nothing that ring 0 or the host relies on is taken from it: page tables,
+ * page-aligned so that it can be mapped. Hashes tell damage, not malice (and of large images
+ * only to the description, see struct guest_kind): a file is as hostile as a guest. So nothing that ring 0 or the host relies on is taken from it: page tables,
  * descriptor tables and gate are made anew, the state page is copied and checked, the rest is
  * the guest's own.
  *
@@ -27,6 +27,7 @@
 #define VERSION 2
 #define MAX_DESCRIPTION ((uint64_t)64 << 20)
 #define CHUNK_PAGES 256
+#define MAX_PRIVATE ((uint64_t)1 << 37) /* where guests have their shared part */
 
 struct header {
 	char magic[8];
@@ -38,13 +39,15 @@ struct header {
 	uint64_t shared_len; /* without the system part */
 	uint64_t private_offset;
 	uint64_t private_len;
+	uint64_t private_used; /* of it, in the file; what follows is zero */
 	uint64_t npresent;
 	uint64_t xcr0;
 	uint32_t features[CPUID_WORDS];
 	uint64_t extra_len; /* of the description: the latter */
-	uint64_t body_hash;
+	uint64_t description_hash;
+	uint64_t body_hash; /* of all but the header */
 	uint64_t header_hash; /* of the page with this field zero */
-	uint8_t reserved[PAGE_SIZE - 136];
+	uint8_t reserved[PAGE_SIZE - 152];
 };
 
 _Static_assert(sizeof(struct header) == PAGE_SIZE, "the header is one page");
@@ -83,7 +86,7 @@ static void lay_out(struct header *h)
 {
 	h->shared_offset = PAGE_SIZE + page_up(h->description_len);
 	h->private_offset = h->shared_offset + h->shared_len;
-	h->file_len = h->private_offset + h->private_len;
+	h->file_len = h->private_offset + h->private_used;
 }
 
 static int write_body(const struct mayfly_snapshot *snap, const uint8_t *description, int fd,
@@ -96,6 +99,7 @@ static int write_body(const struct mayfly_snapshot *snap, const uint8_t *descrip
 	if (!hash)
 		return fail(err, MAYFLY_E_NOMEM, "no memory to save a snapshot");
 	XXH3_64bits_update(hash, description, h->description_len);
+	h->description_hash = XXH3_64bits_digest(hash);
 	r = write_all(fd, description, h->description_len, PAGE_SIZE, err);
 	XXH3_64bits_update(hash, g->shared + g->system_len, h->shared_len);
 	if (r == 0)
@@ -155,6 +159,7 @@ static int write_file(const struct mayfly_snapshot *snap, int fd, mayfly_error *
 	h->extra_len = snap->extra_len;
 	h->shared_len = g->map.shared_len - g->system_len;
 	h->private_len = g->map.private_len;
+	h->private_used = g->slot_span ? snap->used : g->map.private_len;
 	h->npresent = snap->npresent;
 	h->xcr0 = g->xcr0;
 	memcpy(h->features, g->features, sizeof(h->features));
@@ -220,8 +225,9 @@ static int check_header(const struct header *h, uint64_t file_len, const struct 
 	/* The rest holds for any file that we wrote; a crafted one is stopped here. */
 	if (h->description_len > MAX_DESCRIPTION || h->extra_len > h->description_len ||
 	    h->shared_len > file_len ||
-	    h->private_len > file_len || ((h->shared_len | h->private_len) & PAGE_MASK) ||
-	    !h->private_len)
+	    h->private_used > file_len || h->private_used > h->private_len ||
+	    h->private_len > MAX_PRIVATE ||
+	    ((h->shared_len | h->private_len | h->private_used) & PAGE_MASK) || !h->private_len)
 		return fail(err, MAYFLY_E_FORMAT, "the header's lengths make no sense");
 	lay_out(&expect);
 	if (expect.file_len != file_len || expect.shared_offset != h->shared_offset ||
@@ -250,7 +256,7 @@ static int scan_private(int fd, const struct header *h, XXH3_state_t *hash, uint
 
 	if (!chunk)
 		return fail(err, MAYFLY_E_NOMEM, "no memory to check a snapshot");
-	while (pos < h->private_len) {
+	while (pos < h->private_used) {
 		off_t data = lseek(fd, (off_t)(h->private_offset + pos), SEEK_DATA);
 		uint64_t len;
 		int r;
@@ -262,7 +268,7 @@ static int scan_private(int fd, const struct header *h, XXH3_state_t *hash, uint
 			break;
 		if (data >= 0)
 			pos = page_down((uint64_t)data - h->private_offset);
-		len = h->private_len - pos;
+		len = h->private_used - pos;
 		if (len > CHUNK_PAGES * PAGE_SIZE)
 			len = CHUNK_PAGES * PAGE_SIZE;
 		r = read_all(fd, chunk, len, h->private_offset + pos, err);
@@ -284,17 +290,38 @@ static int scan_private(int fd, const struct header *h, XXH3_state_t *hash, uint
 	return 0;
 }
 
-static int check_body(int fd, const struct header *h, uint8_t *description, uint64_t *present,
-		      mayfly_error *err)
+/* Which pages of private memory may hold something, without reading them. */
+static int find_private(int fd, const struct header *h, uint64_t *present, uint64_t *npresent)
 {
-	_cleanup_free_ uint8_t *chunk = malloc(CHUNK_PAGES * PAGE_SIZE);
-	uint64_t padded = page_up(h->description_len);
-	_cleanup_free_ XXH3_state_t *hash = hash_new();
-	int r;
+	uint64_t pos = 0;
 
-	if (!chunk || !hash)
-		return fail(err, MAYFLY_E_NOMEM, "no memory to check a snapshot");
-	r = read_all(fd, description, padded, PAGE_SIZE, err);
+	*npresent = 0;
+	while (pos < h->private_used) {
+		off_t data = lseek(fd, (off_t)(h->private_offset + pos), SEEK_DATA), hole;
+
+		if (data < 0 && errno == ENXIO)
+			break;
+		if (data < 0)
+			data = (off_t)(h->private_offset + pos);
+		hole = lseek(fd, data, SEEK_HOLE);
+		if (hole < 0)
+			hole = (off_t)(h->private_offset + h->private_used);
+		pos = page_down((uint64_t)data - h->private_offset);
+		for (; pos < h->private_used && h->private_offset + pos < (uint64_t)hole;
+		     pos += PAGE_SIZE) {
+			bitmap_set(present, pos / PAGE_SIZE);
+			++*npresent;
+		}
+	}
+	return 0;
+}
+
+static int check_description(int fd, const struct header *h, uint8_t *description,
+			     XXH3_state_t *hash, mayfly_error *err)
+{
+	uint64_t padded = page_up(h->description_len);
+	int r = read_all(fd, description, padded, PAGE_SIZE, err);
+
 	if (r < 0)
 		return r;
 	for (uint64_t i = h->description_len; i < padded; i++)
@@ -303,6 +330,24 @@ static int check_body(int fd, const struct header *h, uint8_t *description, uint
 				    "the padding at offset %llu is damaged",
 				    (unsigned long long)(PAGE_SIZE + i));
 	XXH3_64bits_update(hash, description, h->description_len);
+	if (XXH3_64bits_digest(hash) != h->description_hash)
+		return fail(err, MAYFLY_E_FORMAT,
+			    "the description is damaged (its checksum differs)");
+	return 0;
+}
+
+static int check_body(int fd, const struct header *h, uint8_t *description, uint64_t *present,
+		      mayfly_error *err)
+{
+	_cleanup_free_ uint8_t *chunk = malloc(CHUNK_PAGES * PAGE_SIZE);
+	_cleanup_free_ XXH3_state_t *hash = hash_new();
+	int r;
+
+	if (!chunk || !hash)
+		return fail(err, MAYFLY_E_NOMEM, "no memory to check a snapshot");
+	r = check_description(fd, h, description, hash, err);
+	if (r < 0)
+		return r;
 	for (uint64_t pos = 0; pos < h->shared_len;) {
 		uint64_t len = h->shared_len - pos;
 
@@ -321,6 +366,22 @@ static int check_body(int fd, const struct header *h, uint8_t *description, uint
 		return fail(err, MAYFLY_E_FORMAT,
 			    "the memory is damaged (its checksum differs)");
 	return 0;
+}
+
+/* Fills in h->npresent for large images: it only counts. */
+static int check_contents(int fd, struct header *h, const struct guest_kind *kind,
+			  uint8_t *description, uint64_t *present, mayfly_error *err)
+{
+	_cleanup_free_ XXH3_state_t *hash = NULL;
+	int r;
+
+	if (!kind->large_images)
+		return check_body(fd, h, description, present, err);
+	hash = hash_new();
+	if (!hash)
+		return fail(err, MAYFLY_E_NOMEM, "no memory to check a snapshot");
+	r = check_description(fd, h, description, hash, err);
+	return r < 0 ? r : find_private(fd, h, present, &h->npresent);
 }
 
 static const struct guest_kind *find_kind(const struct guest_kind *const *kinds, uint32_t id)
@@ -345,6 +406,7 @@ static int make_guest(int fd, const struct header *h, const struct guest_kind *k
 	memcpy(g->features, h->features, sizeof(g->features));
 	g->xcr0 = h->xcr0;
 	if (g->map.private_len != h->private_len ||
+	    (!g->slot_span && h->private_used != h->private_len) ||
 	    g->map.shared_len - g->system_len != h->shared_len)
 		r = fail(err, MAYFLY_E_FORMAT,
 			 "its parts do not fit the description of the guest");
@@ -409,7 +471,7 @@ static int open_fd(int *fd, const struct guest_kind *const *kinds, const struct 
 	present = calloc(bitmap_words(h->private_len / PAGE_SIZE), sizeof(*present));
 	if (!description || !present)
 		return fail(err, MAYFLY_E_NOMEM, "no memory to open a snapshot");
-	r = check_body(*fd, h, description, present, err);
+	r = check_contents(*fd, h, kind, description, present, err);
 	if (r == 0)
 		r = make_guest(*fd, h, kind, description, &g, err);
 	if (r < 0)

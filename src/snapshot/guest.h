@@ -31,6 +31,11 @@ struct guest_kind {
 	 */
 	int (*check_state)(const uint8_t *state_page, const struct hv_host *host,
 			   mayfly_error *err);
+	/*
+	 * Images are large: memory is not read when a file is opened, only mapped, and damage to
+	 * it is not noticed. What is not a hole in the file counts as present.
+	 */
+	bool large_images;
 	void (*free)(struct guest *guest);
 };
 

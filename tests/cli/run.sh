@@ -184,7 +184,7 @@ test_file_that_is_not_executable_is_status_126() {
 	err_has "text"
 	chmod +x text
 	mayfly 126 run ./text
-	mayfly 126 run .
+	mayfly 126 run ./
 	head -c 2000 "$busybox" >part
 	chmod +x part
 	mayfly 126 run ./part
@@ -433,38 +433,54 @@ test_death_by_a_signal_that_ends_pipes_is_silent() {
 	[ "$(cat status)" -eq 141 ] || [ "$(cat status)" -eq 1 ] || fail "exit status $(cat status)"
 }
 
+# start ARG...: a program that says so and then computes, as $pid; output in started and err.
+start() {
+	: >started
+	"$MAYFLY" run "$@" "$busybox" sh -c 'echo started; while :; do :; done' >started 2>err &
+	pid=$!
+	n=0
+	while [ ! -s started ]; do
+		n=$((n + 1))
+		[ $n -lt 100 ] || fail "it did not start"
+		sleep 0.05
+	done
+}
+
+# ended STATUS: it has.
+ended() {
+	wait $pid
+	status=$?
+	[ $status -eq "$1" ] || fail "exit status $status, not $1"
+}
+
 test_signal_to_the_command_ends_both() {
 	needs_busybox
-	for signal in TERM HUP; do
-		"$MAYFLY" run "$busybox" sh -c 'echo started; while :; do :; done' >out 2>err &
-		pid=$!
-		n=0
-		while [ ! -s out ] && [ $n -lt 100 ]; do
-			sleep 0.05
-			n=$((n + 1))
-		done
-		kill -$signal $pid
-		wait $pid
-		status=$?
-		[ $status -eq $((128 + $(kill -l $signal))) ] || fail "exit status $status"
-		: >out
-	done
+	start
+	kill -TERM $pid
+	ended 143
+	start
+	kill -HUP $pid
+	ended 129
+}
+
+test_signal_that_the_command_was_to_ignore_is_ignored() {
+	needs_busybox
+	trap '' HUP
+	start
+	trap - HUP
+	kill -HUP $pid
+	sleep 0.3
+	kill -0 $pid || fail "it ended"
+	kill -TERM $pid
+	ended 143
 }
 
 test_signal_to_the_command_leaves_the_statistics() {
 	needs_busybox
-	"$MAYFLY" run --stats "$busybox" sh -c 'echo started; while :; do :; done' >out 2>err &
-	pid=$!
-	n=0
-	while [ ! -s out ] && [ $n -lt 100 ]; do
-		sleep 0.05
-		n=$((n + 1))
-	done
+	start --stats
 	kill -TERM $pid
-	wait $pid
-	status=$?
-	[ $status -eq 143 ] || fail "exit status $status"
-	err_has "system calls"
+	ended 143
+	err_has "system calls, "
 }
 
 test_terminal_is_put_back() {
@@ -488,10 +504,14 @@ test_terminal_is_put_back() {
 test_program_sees_the_terminal() {
 	needs_busybox
 	needs script
-	script -qec "stty rows 33 cols 77; TERM=vt52 '$MAYFLY' run '$busybox' sh -c 'tty; stty size; echo \$TERM'" \
-		/dev/null >out 2>err </dev/null || true
+	cat >job <<-END
+		stty rows 33 cols 77
+		"$MAYFLY" run "$busybox" stty size
+		TERM=vt52 "$MAYFLY" run "$busybox" sh -c 'test -t 0 && echo is \$TERM'
+	END
+	script -qec 'sh job' /dev/null >out 2>err </dev/null || true
 	out_has "33 77"
-	out_has vt52
+	out_has "is vt52"
 }
 
 # --- Trace and statistics -------------------------------------------------------------------------
@@ -534,51 +554,81 @@ test_statistics_are_a_table_and_a_summary() {
 
 # --- Network --------------------------------------------------------------------------------------
 
-# A port that nobody listens on, most likely.
-free_port() {
+# serve: a server of the host at 127.0.0.1:$port, which keeps what it gets in the file got.
+serve() {
 	port=$((20000 + $(od -An -N2 -tu2 /dev/urandom) % 20000))
+	hex=$(printf %04X $port)
+	echo answer | timeout 20 "$busybox" nc -l -p $port >got 2>/dev/null &
+	server=$!
+	n=0
+	until grep -qi ":$hex 0*:0000 0A" /proc/net/tcp /proc/net/tcp6; do
+		n=$((n + 1))
+		[ $n -lt 100 ] || fail "the server did not start"
+		sleep 0.05
+	done
+}
+
+# client ARG...: a program that sends hello to it.
+client() {
+	echo hello | "$MAYFLY" run --timeout 5s "$@" "$busybox" nc -w 2 127.0.0.1 $port >out 2>err
+}
+
+# The server is there, and got nothing before this.
+nobody_came() {
+	echo native | "$busybox" nc -w 2 127.0.0.1 $port >out 2>err
+	wait $server
+	[ "$(cat got)" = native ] || fail "the server got: $(cat got)"
 }
 
 test_there_is_no_network_by_default() {
 	needs_busybox
-	free_port
-	"$busybox" nc -l -s 127.0.0.1 -p $port </dev/null >got 2>/dev/null &
-	server=$!
-	sleep 0.3
-	echo hello | "$MAYFLY" run --timeout 5s "$busybox" nc -w 2 127.0.0.1 $port >out 2>err &&
-		fail "it connected"
-	kill $server
-	[ ! -s got ] || fail "something was received"
+	serve
+	client && fail "it connected"
+	nobody_came
 }
 
 test_granted_address_is_reached() {
 	needs_busybox
-	free_port
-	echo answer | "$busybox" nc -l -s 127.0.0.1 -p $port >got 2>/dev/null &
-	server=$!
-	sleep 0.3
-	echo hello | "$MAYFLY" run --timeout 5s --net=127.0.0.1:$port "$busybox" nc -w 2 127.0.0.1 $port \
-		>out 2>err
-	kill $server 2>/dev/null
-	wait $server 2>/dev/null
-	[ "$(cat got)" = hello ] || fail "the server got nothing"
+	serve
+	client --net=127.0.0.1:$port || fail "exit status $?"
+	wait $server
+	[ "$(cat got)" = hello ] || fail "the server got: $(cat got)"
+	out_is answer
+}
+
+test_granted_name_is_reached() {
+	needs_busybox
+	grep -q '^127.0.0.1.*localhost' /etc/hosts 2>/dev/null || skip "no localhost in /etc/hosts"
+	serve
+	client --net=localhost:$port || fail "exit status $?"
+	wait $server
+	[ "$(cat got)" = hello ] || fail "the server got: $(cat got)"
+}
+
+test_this_host_has_to_be_named() {
+	needs_busybox
+	serve
+	client --net && fail "it connected"
+	nobody_came
 }
 
 test_other_ports_of_a_granted_address_are_not_reached() {
 	needs_busybox
-	free_port
-	"$busybox" nc -l -s 127.0.0.1 -p $port </dev/null >got 2>/dev/null &
-	server=$!
-	sleep 0.3
-	echo hello | "$MAYFLY" run --timeout 5s --net=127.0.0.1:1 "$busybox" nc -w 2 127.0.0.1 $port \
-		>out 2>err && fail "it connected"
-	kill $server
-	[ ! -s got ] || fail "something was received"
+	serve
+	client --net=127.0.0.1:1 && fail "it connected"
+	nobody_came
+}
+
+test_other_addresses_than_a_granted_one_are_not_reached() {
+	needs_busybox
+	serve
+	client --net=10.0.0.0/8 && fail "it connected"
+	nobody_came
 }
 
 test_published_port_is_reached() {
 	needs_busybox
-	free_port
+	port=$((20000 + $(od -An -N2 -tu2 /dev/urandom) % 20000))
 	echo answer | "$MAYFLY" run --timeout 20s --publish $port:80 "$busybox" nc -l -p 80 >got 2>err &
 	server=$!
 	n=0
@@ -587,8 +637,8 @@ test_published_port_is_reached() {
 		sleep 0.1
 		n=$((n + 1))
 	done
-	kill $server 2>/dev/null
-	wait $server 2>/dev/null
+	[ $n -lt 50 ] || kill $server
+	wait $server
 	[ "$(cat got)" = hello ] || fail "the guest got nothing"
 }
 

@@ -139,9 +139,9 @@ static void dup2_closes_what_was_there(void **state)
 	(void)state;
 	int host = host_null();
 	assert_int_equal(install_null(), 0);
-	assert_int_equal(files_install(&p->files, file_new(FILE_DEVICE, host, O_RDWR, NULL), 0,
-				       false),
-			 1);
+	assert_int_equal(
+		files_install(&p->files, file_new(FILE_DEVICE, host, O_RDWR, NULL), 0, false),
+		1);
 	assert_int_equal(SYS(dup2, 0, 1), 1);
 	assert_false(host_is_open(host));
 	assert_int_equal(SYS(dup2, 0, 40), 40);
@@ -176,9 +176,9 @@ static void the_last_duplicate_closes_the_host_descriptor(void **state)
 {
 	(void)state;
 	int host = host_null();
-	assert_int_equal(files_install(&p->files, file_new(FILE_DEVICE, host, O_RDWR, NULL), 0,
-				       false),
-			 0);
+	assert_int_equal(
+		files_install(&p->files, file_new(FILE_DEVICE, host, O_RDWR, NULL), 0, false),
+		0);
 	assert_int_equal(SYS(dup, 0), 1);
 	assert_int_equal(SYS(close, 0), 0);
 	assert_true(host_is_open(host));

@@ -114,8 +114,9 @@ static void appending_goes_to_the_end_wherever_the_position_is(void **state)
 static void wild_addresses_give_efault(void **state)
 {
 	(void)state;
-	const uint64_t wild[] = {0, 1, FAKE_VA - 1, FAKE_END, FAKE_WILD, PROG_VA_END - 1,
-				 PROG_VA_END, NEG(-1), NEG(-4096), (uint64_t)1 << 63};
+	const uint64_t wild[] = {
+		0,	     1,	      FAKE_VA - 1, FAKE_END,	     FAKE_WILD, PROG_VA_END - 1,
+		PROG_VA_END, NEG(-1), NEG(-4096),  (uint64_t)1 << 63};
 	assert_int_equal(install_regular(0), 0);
 	assert_int_equal(SYS(write, 0, text("0123456789"), 10), 10);
 	for (size_t i = 0; i < ARRAY_SIZE(wild); i++) {
@@ -506,7 +507,7 @@ static void a_terminal_answers_what_shells_ask(void **state)
 static void a_terminal_cannot_be_typed_into_or_taken(void **state)
 {
 	(void)state;
-	const unsigned refused[] = {TIOCSTI,  TIOCSETD,	 TIOCEXCL, TIOCCONS, TIOCNOTTY,
+	const unsigned refused[] = {TIOCSTI,   TIOCSETD,    TIOCEXCL,	TIOCCONS, TIOCNOTTY,
 				    TIOCLINUX, TIOCVHANGUP, TIOCSPTLCK, 0x5600};
 	struct termios tio;
 	int master = install_terminal(&tio);

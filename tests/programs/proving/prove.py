@@ -9,7 +9,8 @@ import time
 
 from proving import execute, table, terminal, tree
 
-ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin", "LC_ALL": "C.UTF-8", "TZ": "UTC0"}
+PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin"
+ENVIRONMENT = {"LC_ALL": "C.UTF-8", "TZ": "UTC0"}
 SHOWN = 12  # lines of a difference
 
 
@@ -84,7 +85,8 @@ class Place:
 
     def environment(self):
         terminal_type = {"TERM": "xterm"} if self.row.on_terminal() else {}
-        return {**ENVIRONMENT, "HOME": self.work, **terminal_type,
+        # PATH and HOME first: so does `mayfly run`.
+        return {"PATH": PATH, "HOME": self.work, **ENVIRONMENT, **terminal_type,
                 **{name: self.fill(value) for name, value in self.row.env.items()}}
 
     def native_command(self):
@@ -105,7 +107,9 @@ def missing(place):
     """Why the row cannot run here, or ""."""
     program = place.native_command()[0]
     for name in [program] + [place.fill(need) for need in place.row.needs]:
-        if not shutil.which(name, path=ENVIRONMENT["PATH"]) and not os.path.exists(name):
+        if name.startswith("./"):
+            continue
+        if not shutil.which(name, path=PATH) and not os.path.exists(name):
             return "no " + os.path.relpath(name, place.context.programs) \
                 if name.startswith(place.context.programs) else "no " + name
     return ""

@@ -64,13 +64,13 @@ class Row:
 def variants(name, keys):
     """A row for each variant of a program that is built in several ways."""
     keys = dict(keys)
-    for variant in keys.pop("variants", [""]):
-        text = keys.get("run", "").replace("@NAME@", name)
-        yield ("%s (%s)" % (name, variant) if variant else name), {
-            **keys,
-            "run": text.replace("@VARIANT@", variant) if variant else text,
-            "system": variant == "dynamic" if variant else keys.get("system", Row.system),
-        }
+    names = keys.pop("variants", [])
+    if not names:
+        yield name, keys
+    for variant in names:
+        command = keys["run"].replace("@NAME@", name).replace("@VARIANT@", variant)
+        yield "%s (%s)" % (name, variant), {
+            **keys, "run": command, "system": variant == "dynamic"}
 
 
 def load(path):

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "program_fixture.h"
+
+#include <dirent.h>
+#include <elf.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define FILE_TEXT "0123456789abcdefghijklmnopqrstuvwxyz\n"
+
+static void die(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+/* --- The program ------------------------------------------------------------------------------ */
+
+size_t program_file(uint8_t file[PROGRAM_FILE_SIZE])
+{
+	static const uint8_t code[] = {0x0f, 0x05, 0xeb, 0xfc}; /* syscall; jmp to it */
+	static const struct {
+		uint32_t va, filesz, memsz, flags;
+	} segments[] = {
+		{PROGRAM_TEXT, PROGRAM_FILE_SIZE, PROGRAM_FILE_SIZE, PF_R | PF_X},
+		{PROGRAM_DATA, 0, PROGRAM_DATA_SIZE, PF_R | PF_W},
+		{PROGRAM_READ_ONLY, PROGRAM_FILE_SIZE, PROGRAM_FILE_SIZE, PF_R},
+		{PROGRAM_NONE, PROGRAM_FILE_SIZE, PROGRAM_FILE_SIZE, 0},
+	};
+	Elf64_Ehdr eh = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB,
+				     EV_CURRENT},
+			 .e_type = ET_EXEC,
+			 .e_machine = EM_X86_64,
+			 .e_version = EV_CURRENT,
+			 .e_entry = PROGRAM_TEXT + 0x800,
+			 .e_phoff = sizeof(eh),
+			 .e_ehsize = sizeof(eh),
+			 .e_phentsize = sizeof(Elf64_Phdr),
+			 .e_phnum = ARRAY_SIZE(segments)};
+
+	memset(file, 0, PROGRAM_FILE_SIZE);
+	memcpy(file, &eh, sizeof(eh));
+	for (size_t i = 0; i < ARRAY_SIZE(segments); i++) {
+		Elf64_Phdr ph = {.p_type = PT_LOAD,
+				 .p_flags = segments[i].flags,
+				 .p_vaddr = segments[i].va,
+				 .p_paddr = segments[i].va,
+				 .p_filesz = segments[i].filesz,
+				 .p_memsz = segments[i].memsz,
+				 .p_align = PAGE_SIZE};
+
+		memcpy(file + sizeof(eh) + i * sizeof(ph), &ph, sizeof(ph));
+	}
+	memcpy(file + 0x800, code, sizeof(code));
+	return PROGRAM_FILE_SIZE;
+}
+
+/* --- The tree --------------------------------------------------------------------------------- */
+
+static void write_file(const char *directory, const char *name, const void *data, size_t len)
+{
+	char path[256];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+	if (fd < 0 || write(fd, data, len) != (ssize_t)len)
+		die(path);
+	close(fd);
+}
+
+static void make_link(const char *directory, const char *target, const char *name)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	if (symlink(target, path) < 0)
+		die(path);
+}
+
+static void make_directory(char *path, size_t size, const char *root, const char *name)
+{
+	snprintf(path, size, "%s/%s", root, name);
+	if (mkdir(path, 0755) < 0)
+		die(path);
+}
+
+/* Names that a tree of grants has at first. */
+static void fill(const struct tree *tree, const char *directory)
+{
+	char path[256];
+
+	write_file(directory, "file", FILE_TEXT, strlen(FILE_TEXT));
+	write_file(directory, "large", FILE_TEXT, strlen(FILE_TEXT));
+	snprintf(path, sizeof(path), "%s/large", directory);
+	if (truncate(path, 3 * 4096 + 100) < 0)
+		die(path);
+	make_directory(path, sizeof(path), directory, "directory");
+	write_file(path, "file", FILE_TEXT, strlen(FILE_TEXT));
+	make_link(directory, "file", "link");
+	make_link(directory, "../outside", "out");
+	make_link(directory, "../../../../../../etc", "far-out");
+	make_link(directory, "/", "root");
+	make_link(directory, "loop", "loop");
+	make_link(directory, "/proc/self/root", "proc-root");
+	snprintf(path, sizeof(path), "%s/outside/secret", tree->root);
+	make_link(directory, path, "secret");
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)st;
+	(void)type;
+	if (at->level && remove(path) < 0 && chmod(path, 0700) == 0)
+		remove(path);
+	return 0;
+}
+
+static void empty(const char *path)
+{
+	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+void tree_make(struct tree *tree)
+{
+	static const char *const names[] = {"granted", "read-only", "overlay"};
+	static const char *const guest[] = {"/rw", "/ro", "/ov"};
+	static const uint32_t flags[] = {MAYFLY_GRANT_WRITE, 0, MAYFLY_GRANT_OVERLAY};
+	const char *temporary = getenv("TMPDIR");
+	uint8_t file[PROGRAM_FILE_SIZE];
+	char outside[96];
+
+	memset(tree, 0, sizeof(*tree));
+	if (!temporary || strlen(temporary) > 30)
+		temporary = "/tmp";
+	snprintf(tree->root, sizeof(tree->root), "%s/mayfly-tree-XXXXXX", temporary);
+	if (!mkdtemp(tree->root))
+		die(tree->root);
+	make_directory(outside, sizeof(outside), tree->root, "outside");
+	write_file(outside, "secret", TREE_SECRET, strlen(TREE_SECRET));
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		make_directory(tree->paths[i], sizeof(tree->paths[i]), tree->root, names[i]);
+		fill(tree, tree->paths[i]);
+		tree->grants[i] = (mayfly_grant){tree->paths[i], guest[i], flags[i]};
+	}
+	memcpy(tree->granted, tree->paths[0], sizeof(tree->granted));
+	write_file(tree->root, "program", file, program_file(file));
+	snprintf(tree->program, sizeof(tree->program), "%s/program", tree->root);
+}
+
+void tree_reset(struct tree *tree)
+{
+	chmod(tree->granted, 0755);
+	empty(tree->granted);
+	fill(tree, tree->granted);
+}
+
+/* Of its entries. */
+static uint64_t digest(const char *path)
+{
+	struct dirent **entries;
+	uint64_t sum = 1469598103934665603u;
+	int n = scandir(path, &entries, NULL, alphasort);
+
+	for (int i = 0; i < n; i++) {
+		for (const char *c = entries[i]->d_name; *c; c++)
+			sum = (sum ^ (uint8_t)*c) * 1099511628211u;
+		free(entries[i]);
+	}
+	if (n >= 0)
+		free(entries);
+	return sum;
+}
+
+static bool holds(const char *directory, const char *name, const char *text, size_t size)
+{
+	char path[256], data[128];
+	struct stat st;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = read(fd, data, sizeof(data));
+	if (fstat(fd, &st) < 0 || (size_t)st.st_size != size || st.st_mode != (S_IFREG | 0755))
+		n = -1;
+	close(fd);
+	return n >= (ssize_t)strlen(text) && !memcmp(data, text, strlen(text));
+}
+
+bool tree_is_sound(const struct tree *tree)
+{
+	static uint64_t first[3];
+	char outside[96];
+
+	snprintf(outside, sizeof(outside), "%s/outside", tree->root);
+	for (size_t i = 0; i < ARRAY_SIZE(first); i++) {
+		const char *path = i ? tree->paths[i] : outside;
+		uint64_t now = digest(path);
+
+		if (!first[i])
+			first[i] = now;
+		if (now != first[i])
+			return false;
+		if (i && (!holds(path, "file", FILE_TEXT, strlen(FILE_TEXT)) ||
+			  !holds(path, "large", FILE_TEXT, 3 * 4096 + 100) ||
+			  !holds(path, "directory/file", FILE_TEXT, strlen(FILE_TEXT))))
+			return false;
+	}
+	return holds(outside, "secret", TREE_SECRET, strlen(TREE_SECRET));
+}
+
+void tree_remove(struct tree *tree)
+{
+	empty(tree->root);
+	rmdir(tree->root);
+}
+
+/* --- Processes -------------------------------------------------------------------------------- */
+
+mayfly_process_options program_options(const struct tree *tree)
+{
+	mayfly_process_options o = MAYFLY_PROCESS_OPTIONS_INIT;
+
+	o.program = tree->program;
+	o.grants = tree->grants;
+	o.ngrants = ARRAY_SIZE(tree->grants);
+	o.cwd = "/rw";
+	o.memory = (uint64_t)16 << 20;
+	o.flags = MAYFLY_PROCESS_FIXED_LAYOUT;
+	return o;
+}
+
+unsigned program_open_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	if (!dir)
+		die("/proc/self/fd");
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Programs for tests and fuzzers that drive them with the mock hypervisor: a directory of the host
+ * to grant parts of, and a static ELF file whose code is never executed; what the program "does" is
+ * up to the driver. A failure to set something up ends the test program.
+ */
+#ifndef MAYFLY_TESTS_PROGRAM_FIXTURE_H
+#define MAYFLY_TESTS_PROGRAM_FIXTURE_H
+
+#include "hv/mock.h"
+#include "linux/task.h"
+
+/* The program's segments: code, data that may be written, data that may not, nothing at all. */
+#define PROGRAM_TEXT 0x400000u
+#define PROGRAM_DATA 0x600000u
+#define PROGRAM_DATA_SIZE 0x10000u
+#define PROGRAM_DATA_END (PROGRAM_DATA + PROGRAM_DATA_SIZE) /* nothing is mapped there */
+#define PROGRAM_READ_ONLY 0x620000u
+#define PROGRAM_NONE 0x621000u /* PROT_NONE */
+
+/* The program's bytes; gives their number. */
+#define PROGRAM_FILE_SIZE 4096
+size_t program_file(uint8_t file[PROGRAM_FILE_SIZE]);
+
+/*
+ * A temporary directory of the host:
+ *
+ *   granted/    to be granted with writing; its links lead to outside/, "..", "/" and to themselves
+ *   read-only/  to be granted without
+ *   overlay/    to be granted with writing in memory
+ *   outside/    not to be granted: "secret" holds TREE_SECRET
+ *   program     what program_file() gives, executable
+ */
+#define TREE_SECRET "what is outside of all grants 5d7c1f"
+
+struct tree {
+	char root[64];
+	char program[96];
+	char granted[96];
+	mayfly_grant grants[3]; /* /rw, /ro, /ov */
+	char paths[3][96];
+};
+
+void tree_make(struct tree *tree);
+/* What is granted as it was at first, if something is different. */
+void tree_reset(struct tree *tree);
+/* Whether all but granted/ is as it was made. */
+bool tree_is_sound(const struct tree *tree);
+void tree_remove(struct tree *tree);
+
+/* Its options: the tree's program with its grants, 16 MiB of memory, in /rw. */
+mayfly_process_options program_options(const struct tree *tree);
+
+/* How many descriptors this process has open. */
+unsigned program_open_fds(void);
+
+#endif
