@@ -781,6 +781,57 @@ uint64_t mm_brk(struct mm *mm, uint64_t brk)
 	return brk;
 }
 
+static bool is_code(const struct mm *mm, uint64_t va, const struct area **out)
+{
+	size_t i = area_find(mm, va);
+
+	*out = &mm->areas[i];
+	return i < mm->nareas && mm->areas[i].start <= va && (mm->areas[i].prot & PROT_EXEC) &&
+	       (mm->areas[i].flags & MAP_PRIVATE);
+}
+
+/* Hold the lock. The page is resident and ours, so nothing here can fault. */
+static int overwrite(uint8_t *host, const uint8_t *expect, const uint8_t *bytes, size_t len)
+{
+	uint16_t both;
+
+	if (expect && memcmp(host, expect, len) != 0)
+		return -EFAULT;
+	if (len == sizeof(both)) {
+		/* At once: another thread may be about to execute it. */
+		memcpy(&both, bytes, sizeof(both));
+		__atomic_store_n((uint16_t *)(void *)host, both, __ATOMIC_SEQ_CST);
+	} else {
+		memcpy(host, bytes, len);
+	}
+	return 0;
+}
+
+int mm_poke(struct mm *mm, uint64_t va, const uint8_t *expect, const uint8_t *bytes, size_t len)
+{
+	const struct area *a;
+	uint8_t *host = mm_host_address(mm, va), *page;
+	int r = -EFAULT;
+
+	if (!host && mm_give_chunk(mm, va) == 0)
+		host = mm_host_address(mm, va);
+	if (!host || va % PAGE_SIZE + len > PAGE_SIZE)
+		return -EFAULT;
+	page = host - (uintptr_t)host % PAGE_SIZE;
+	pthread_rwlock_wrlock(&mm->lock);
+	if (is_code(mm, va, &a) && mm_charge(mm, PAGE_SIZE)) {
+		/* A copy of its own first: the file behind it may be cut short at any time. */
+		if (mprotect(page, PAGE_SIZE, PROT_READ | PROT_WRITE) == 0 &&
+		    madvise(page, PAGE_SIZE, MADV_POPULATE_WRITE) == 0)
+			r = overwrite(host, expect, bytes, len);
+		if (r == 0)
+			mm_note_host_write(mm, host, len);
+		mprotect(page, PAGE_SIZE, host_prot(a->prot));
+	}
+	pthread_rwlock_unlock(&mm->lock);
+	return r;
+}
+
 bool mm_mapped(struct mm *mm, uint64_t va, uint64_t len)
 {
 	uint64_t start = page_down(va);

@@ -256,42 +256,18 @@ bool process_pause(struct task *t, uint32_t bit)
 	return true;
 }
 
-/* Write over code, whatever its rights are. */
-static int poke(struct process *p, uint64_t va, uint8_t byte, uint8_t *old)
-{
-	uint8_t *host = mm_host_address(&p->mm, va), *page;
-	struct area *a;
-	int r = -EFAULT;
-
-	if (!host && mm_give_chunk(&p->mm, va) == 0)
-		host = mm_host_address(&p->mm, va);
-	if (!host)
-		return -EFAULT;
-	pthread_rwlock_wrlock(&p->mm.lock);
-	a = &p->mm.areas[area_find(&p->mm, va)];
-	page = host - (uintptr_t)host % PAGE_SIZE;
-	if (a < p->mm.areas + p->mm.nareas && a->start <= va && (a->prot & PROT_EXEC) &&
-	    (a->flags & MAP_PRIVATE) && mprotect(page, PAGE_SIZE, PROT_READ | PROT_WRITE) == 0) {
-		r = 0;
-		*old = *host;
-		*(volatile uint8_t *)host = byte;
-		mm_note_host_write(&p->mm, host, 1);
-		mprotect(page, PAGE_SIZE,
-			 a->prot & PROT_WRITE ? PROT_READ | PROT_WRITE : PROT_READ);
-	}
-	pthread_rwlock_unlock(&p->mm.lock);
-	return r;
-}
-
 #define INT3 0xcc
 
 static int arm_main(struct process *p, mayfly_error *err)
 {
+	const uint8_t int3 = INT3;
+
 	if (p->main_armed)
 		return 0;
 	if (!p->main_va)
 		p->main_va = exec_find_main(p);
-	if (!p->main_va || poke(p, p->main_va, INT3, &p->main_byte) < 0)
+	if (!p->main_va || mm_read(&p->mm, &p->main_byte, p->main_va, 1) < 0 ||
+	    mm_poke(&p->mm, p->main_va, NULL, &int3, 1) < 0)
 		return fail(err, MAYFLY_E_UNSUPPORTED,
 			    "%s: where its main() is cannot be told (it is stripped, and was not "
 			    "started by a known C library)",
@@ -303,12 +279,10 @@ static int arm_main(struct process *p, mayfly_error *err)
 bool process_at_main(struct task *t)
 {
 	struct process *p = t->process;
-	uint8_t ignored;
-
 	if (!p->main_armed || t->regs.rip != p->main_va + 1)
 		return false;
 	p->main_armed = false;
-	poke(p, p->main_va, p->main_byte, &ignored);
+	mm_poke(&p->mm, p->main_va, NULL, &p->main_byte, 1);
 	t->regs.rip = p->main_va;
 	if (decide(p, PROCESS_PAUSED, MAYFLY_PAUSE_MAIN))
 		p->pause_point = MAYFLY_PAUSE_MAIN;

@@ -144,11 +144,18 @@ enum process_state {
 	PROCESS_FAILED	/* error */
 };
 
+/* Where SYSCALL is executed, and how often: see task.c. */
+struct syscall_site {
+	uint64_t va;
+	uint32_t count;
+};
+
 struct process {
 	struct guest *guest;
 	struct instance inst;
 	const struct hv_backend *hv;
 	const struct hv_host *host;
+	struct syscall_site sites[256];
 	bool syscall_ring0; /* SYSCALL enters ring 0 here; else it stays in ring 3 (PVM) */
 
 	struct mm mm;

@@ -225,7 +225,8 @@ static int save_vectors(struct task *t, const struct layout *at)
 		image.software.extended_size = at->image_size + MAGIC2_SIZE;
 		image.software.features = host->xcr0;
 		image.software.xstate_size = at->image_size;
-		image.header.features |= X87_SSE;
+		/* What XSAVE in the guest would say: KVM may have more, such as PKRU. */
+		image.header.features = (image.header.features | X87_SSE) & host->xcr0;
 		memcpy(image.bytes + len, &magic2, sizeof(magic2));
 		len += sizeof(magic2);
 	}

@@ -218,7 +218,7 @@ int64_t control_deliver(struct task *t, const struct file *file, struct message 
 	if (socket_option(sock, SOL_SOCKET, SO_PASSCRED) != 0) {
 		struct ucred cred = {PROCESS_PID, t->process->uid, t->process->gid};
 
-		if (sock->host) /* as users that a name space does not map */
+		if (sock->host && !sock->own) /* as users that a name space does not map */
 			cred = (struct ucred){0, 65534, 65534};
 		r = sink_put(&s, SOL_SOCKET, SCM_CREDENTIALS, &cred, sizeof(cred));
 	}

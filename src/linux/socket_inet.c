@@ -18,8 +18,8 @@ int inet_denied(struct task *t, const struct socket_name *name)
 	char text[INET6_ADDRSTRLEN] = "?";
 	struct in_addr v4;
 
-	/* Nobody listens on the guest's own loopback. */
-	if (p->net == NULL && socket_name_is_loopback(name))
+	/* Nobody listens on the guest's own loopback: nothing to tell the user about. */
+	if (socket_name_is_loopback(name))
 		return -ECONNREFUSED;
 	if (socket_name_ipv4(name, &v4))
 		inet_ntop(AF_INET, &v4, text, sizeof(text));
@@ -27,8 +27,6 @@ int inet_denied(struct task *t, const struct socket_name *name)
 		inet_ntop(AF_INET6, &name_in6(name)->sin6_addr, text, sizeof(text));
 	process_notice(p, NOTICE_NET, "network: %s port %u is not granted (--net)", text,
 		       socket_name_port(name));
-	if (socket_name_is_loopback(name))
-		return -ECONNREFUSED;
 	return p->net == NULL ? -ENETUNREACH : -EACCES;
 }
 

@@ -17,7 +17,7 @@
 
 /* A moment's view of the socket. */
 struct view {
-	bool host, framed;
+	bool host, framed, own;
 	enum socket_state state;
 	struct socket_name peer; /* of private INET datagram sockets */
 	int64_t receive_timeout, send_timeout;
@@ -30,6 +30,7 @@ static void look(const struct file *file, struct view *view)
 	pthread_mutex_lock(&sock->lock);
 	view->host = sock->host;
 	view->framed = sock->framed;
+	view->own = sock->own;
 	view->state = sock->state;
 	view->peer.len = 0;
 	if (sock->framed && file->domain != AF_UNIX && sock->state == SOCKET_CONNECTED)
@@ -110,7 +111,7 @@ static ssize_t stream_attempt(const struct file *file, struct message *m, uint64
 static int stream_ready(const struct file *file, const struct message *m,
 			const struct view *view)
 {
-	if (view->host && m->nfiles > 0) /* descriptors do not leave the process */
+	if (view->host && !view->own && m->nfiles > 0) /* descriptors do not leave the process */
 		return -EPERM;
 	if (file->domain == AF_UNIX && file->type == SOCK_STREAM && m->name.len != 0)
 		return view->state == SOCKET_CONNECTED ? -EISCONN : -EOPNOTSUPP;

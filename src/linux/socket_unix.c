@@ -214,6 +214,15 @@ static int resolve(struct task *t, const struct file *file, const struct socket_
 	return r;
 }
 
+bool unix_is_own(int fd)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 &&
+	       cred.pid == getpid();
+}
+
 static int connect_host(struct file *file, int path_fd, const struct socket_name *name)
 {
 	struct socket *sock = socket_of(file);
@@ -228,6 +237,7 @@ static int connect_host(struct file *file, int path_fd, const struct socket_name
 		return -errno;
 	sock->state = SOCKET_CONNECTED;
 	sock->peer = *name;
+	sock->own = unix_is_own(file->fd);
 	return 0;
 }
 

@@ -58,6 +58,7 @@ struct socket {
 	uint16_t published;  /* of the host: bound to the publication of this port; 0: not */
 	bool bound_recorded; /* netpolicy_bound() was called */
 	bool bound_path;     /* of the host: bound to a name in a directory */
+	bool own; /* of the host, Unix: the other end is this process's, too */
 
 	int64_t receive_timeout, send_timeout; /* ns; 0: none */
 	int linger[2];			       /* struct linger */
@@ -132,6 +133,11 @@ int inet_disconnect(struct file *file);
 int unix_bind(struct task *t, struct file *file, const struct socket_name *name);
 int unix_listen(struct file *file, int backlog);
 int unix_connect(struct task *t, struct file *file, const struct socket_name *name);
+/*
+ * Whether the other end of a Unix socket of the host's is this process's. It may be another
+ * guest's: what is sent there must mean nothing to it, as a token of socket_rights.h does not.
+ */
+bool unix_is_own(int fd);
 
 /* What accept(2) on it gives without waiting: counted. */
 int socket_accept(struct task *t, struct file *file, struct file **out);

@@ -357,6 +357,7 @@ static int accept_host(struct task *t, struct file *file, struct file **out)
 	sock = socket_of(*out);
 	if (file->domain == AF_UNIX) {
 		sock->local = from->local;
+		sock->own = unix_is_own(fd);
 		return 0;
 	}
 	if (host_name(*out, false, &sock->local) == 0)

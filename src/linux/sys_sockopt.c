@@ -346,7 +346,7 @@ static int peer_credentials(struct task *t, const struct file *file, uint8_t *va
 	const struct socket *sock = socket_of(file);
 	struct ucred cred = {.pid = 0, .uid = (uid_t)-1, .gid = (gid_t)-1};
 
-	if (file->domain == AF_UNIX && !sock->host &&
+	if (file->domain == AF_UNIX && (!sock->host || sock->own) &&
 	    (sock->state == SOCKET_CONNECTED || sock->state == SOCKET_LISTENING))
 		cred = (struct ucred){PROCESS_PID, t->process->uid, t->process->gid};
 	else if (file->domain == AF_UNIX && sock->state == SOCKET_CONNECTED)

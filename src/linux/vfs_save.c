@@ -302,6 +302,7 @@ static bool get_contents(struct loading *l, struct memnode *node)
 /* Fill a fresh node whose type is in `mode`. */
 static bool get_node(struct loading *l, struct memnode *node)
 {
+	struct timespec changed;
 	uint64_t flags;
 
 	node->uid = (uint32_t)get_u64(&l->r);
@@ -312,7 +313,7 @@ static bool get_node(struct loading *l, struct memnode *node)
 	flags = get_u64(&l->r);
 	get_time(&l->r, &node->atime);
 	get_time(&l->r, &node->mtime);
-	get_time(&l->r, &node->ctime);
+	get_time(&l->r, &changed);
 	if (l->r.bad || (flags & ~(uint64_t)(OWN_ATTRIBUTES | OWN_DATA | MOVED | HAS_LOWER)) ||
 	    (!(flags & HAS_LOWER) && (flags & (OWN_ATTRIBUTES | OWN_DATA)))) {
 		l->r.bad = true;
@@ -329,6 +330,7 @@ static bool get_node(struct loading *l, struct memnode *node)
 	node->own_data = flags & OWN_DATA;
 	if (!get_xattrs(l, node) || (S_ISLNK(node->mode) && !get_target(l, node)))
 		return false;
+	node->ctime = changed;
 	return !has_contents(node) || get_contents(l, node);
 }
 

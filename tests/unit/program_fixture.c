@@ -67,7 +67,7 @@ static void write_file(const char *directory, const char *name, const void *data
 
 	snprintf(path, sizeof(path), "%s/%s", directory, name);
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
-	if (fd < 0 || write(fd, data, len) != (ssize_t)len)
+	if (fd < 0 || write(fd, data, len) != (ssize_t)len || fchmod(fd, 0755) < 0)
 		die(path);
 	close(fd);
 }

@@ -481,6 +481,7 @@ static void a_frame_has_the_vector_state(void **state)
 	uint64_t va;
 
 	handle(f, SIGUSR1, 0, 0);
+	f->vcpu.xsave[513] = 2; /* PKRU, which the guest does not have */
 	send_process(f, SIGUSR1);
 	signal_deliver(f->t, 0);
 	va = (uint64_t)(uintptr_t)context_of(f)->uc_mcontext.fpregs;

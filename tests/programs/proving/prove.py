@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs a row natively and in the VM, and compares."""
 
+import difflib
 import os
 import re
 import shlex
@@ -12,6 +13,8 @@ from proving import execute, table, terminal, tree
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin"
 ENVIRONMENT = {"LC_ALL": "C.UTF-8", "TZ": "UTC0"}
 SHOWN = 12  # lines of a difference
+DIED = r"(?m)^mayfly: the program died of SIG[A-Z]+\r?\n"
+COMPARED = 5000  # lines that are compared to find out
 
 
 class Context:
@@ -131,6 +134,10 @@ def run(place, command):
     else:
         result = execute.run(job)
     result.seconds = time.monotonic() - start
+    if result.status > 128:
+        # As a shell does natively.
+        result.err = re.sub(DIED, "", result.err)
+        result.out = re.sub(DIED, "", result.out)
     for pattern, replacement in row.filter:
         result.out = re.sub(pattern, replacement, result.out, flags=re.MULTILINE)
         result.err = re.sub(pattern, replacement, result.err, flags=re.MULTILINE)
@@ -139,15 +146,15 @@ def run(place, command):
 
 
 def difference(what, native, vm):
-    """Where two texts begin to differ."""
+    """Which lines of two texts differ."""
     left, right = native.splitlines(keepends=True), vm.splitlines(keepends=True)
-    same = 0
-    while same < min(len(left), len(right)) and left[same] == right[same]:
-        same += 1
-    lines = ["%s differs from line %d on:" % (what, same + 1)]
-    lines += ["native: " + repr(line)[1:-1] for line in left[same:same + SHOWN // 2]]
-    lines += ["vm:     " + repr(line)[1:-1] for line in right[same:same + SHOWN]]
-    return "\n".join(line[:300] for line in lines)
+    lines = []
+    for line in difflib.unified_diff(left[:COMPARED], right[:COMPARED], n=0):
+        if line.startswith("@@"):
+            lines.append("%s differs at %s:" % (what, line.strip("@ \n")))
+        elif line.startswith(("-", "+")) and not line.startswith(("--- ", "+++ ")):
+            lines.append(("native: " if line[0] == "-" else "vm:     ") + repr(line[1:])[1:-1])
+    return "\n".join(line[:300] for line in lines[:2 * SHOWN]) or what + " differs"
 
 
 def shown(where, what, text):

@@ -37,7 +37,7 @@ class Row:
     peer = ""
     terminal = False
     keys = []
-    seconds = 60
+    seconds = 30
 
     def __init__(self, name, keys):
         self.name = name
