@@ -55,7 +55,8 @@ static void wanted(sigset_t *set)
 
 void ending_prepare(void)
 {
-	struct sigaction action = {.sa_handler = die, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+	struct sigaction action = {.sa_handler = die,
+				   .sa_flags = (int)SA_RESETHAND | SA_RESTART};
 	sigset_t set;
 
 	for (int fd = 0; fd < 3; fd++) {

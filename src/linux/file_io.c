@@ -507,9 +507,10 @@ int64_t file_write(struct task *t, struct file *file, const struct iovec *iov, i
 	if (file->kind == FILE_EPOLL || file->kind == FILE_SIGNAL || file->kind == FILE_TIMER)
 		return -EINVAL;
 	if (file->kind == FILE_SOCKET && file->private_data != NULL)
-		return offset >= 0 ? -ESPIPE
-				   : socket_file_write(t, file, iov, n,
-						       (rwf & RWF_NOWAIT) != 0 ? MSG_DONTWAIT : 0);
+		return offset >= 0
+			       ? -ESPIPE
+			       : socket_file_write(t, file, iov, n,
+						   (rwf & RWF_NOWAIT) != 0 ? MSG_DONTWAIT : 0);
 	if (file->kind == FILE_REGULAR)
 		return write_regular(&q);
 	if (file->counts_output)

@@ -155,7 +155,7 @@ static int inode_open(int fd)
 		if (lock_fd >= 0)
 			return lock_fd;
 	}
-	return -ENOLCK;
+	return -1;
 }
 
 /* The link that points to the file's entry, or to NULL. Under record_lock. */
@@ -173,30 +173,29 @@ static struct locked_inode *inode_find(struct files *files, const struct stat *s
 	return *inode_link(&first, st);
 }
 
-/* Find, or make, the entry of a file. Under record_lock. */
-static int inode_get(struct files *files, struct file *file, struct locked_inode **out)
+/* Find, or make, the entry of a file. Under record_lock. NULL: ENOLCK. */
+static struct locked_inode *inode_get(struct files *files, struct file *file)
 {
 	struct stat st;
 	if (fstat(file->fd, &st) < 0)
-		return -errno;
-	*out = inode_find(files, &st);
-	if (*out != NULL)
-		return 0;
+		return NULL;
+	struct locked_inode *inode = inode_find(files, &st);
+	if (inode != NULL)
+		return inode;
 
-	struct locked_inode *inode = calloc(1, sizeof(*inode));
+	inode = calloc(1, sizeof(*inode));
 	if (inode == NULL)
-		return -ENOLCK;
+		return NULL;
 	inode->fd = inode_open(file->fd);
 	if (inode->fd < 0) {
 		free(inode);
-		return -ENOLCK;
+		return NULL;
 	}
 	inode->dev = st.st_dev;
 	inode->ino = st.st_ino;
 	inode->next = atomic_load(&files->locked_inodes);
 	atomic_store(&files->locked_inodes, inode);
-	*out = inode;
-	return 0;
+	return inode;
 }
 
 static void inode_free(struct files *files, struct locked_inode *inode)
@@ -341,10 +340,9 @@ static int lock_set(struct files *files, struct file *file, bool ofd, const stru
 		atomic_store(&file->owner, files);
 		r = ranges_set(files, file->fd, &file->locks, &host);
 	} else {
-		struct locked_inode *inode = NULL;
-		r = inode_get(files, file, &inode);
-		if (r == 0)
-			r = ranges_set(files, inode->fd, &inode->ranges, &host);
+		struct locked_inode *inode = inode_get(files, file);
+		r = inode == NULL ? -ENOLCK
+				  : ranges_set(files, inode->fd, &inode->ranges, &host);
 	}
 	pthread_mutex_unlock(&files->record_lock);
 	/* The inode's own description could not be opened for writing: as if it were taken. */

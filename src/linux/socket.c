@@ -222,6 +222,7 @@ int socket_go_private(struct file *file)
 	sock->host = false;
 	sock->framed = file->type == SOCK_DGRAM;
 	sock->state = SOCKET_FRESH;
+	sock->shut_write = sock->lost = false;
 	sock->local.len = sock->peer.len = 0;
 	return 0;
 }
@@ -250,6 +251,7 @@ int socket_go_host(struct file *file, int domain)
 	sock->host = true;
 	sock->framed = false;
 	sock->state = SOCKET_FRESH;
+	sock->shut_write = sock->lost = false;
 	sock->local.len = sock->peer.len = 0;
 	return 0;
 }

@@ -556,6 +556,7 @@ int inet_disconnect(struct file *file)
 		sock->far = fds[1];
 		sock->state = SOCKET_FRESH;
 		sock->local.len = sock->peer.len = 0;
+		sock->shut_write = sock->lost = false;
 	}
 	file->connecting = false;
 	pthread_mutex_unlock(&sock->lock);

@@ -120,6 +120,25 @@ static int stream_ready(const struct file *file, const struct message *m,
 	return file->domain == AF_UNIX ? -ENOTCONN : -EPIPE;
 }
 
+/*
+ * TCP finds out that its peer has closed the connection by sending something: that succeeds, and
+ * the answer is a reset. Servers rely on it when a client has heard enough.
+ */
+static bool first_loss(const struct file *file)
+{
+	struct socket *sock = socket_of(file);
+	bool first = false;
+
+	pthread_mutex_lock(&sock->lock);
+	if (file->domain != AF_UNIX && !sock->host && !sock->shut_write &&
+	    sock->state == SOCKET_CONNECTED) {
+		first = !sock->lost;
+		sock->lost = true;
+	}
+	pthread_mutex_unlock(&sock->lock);
+	return first;
+}
+
 static int64_t send_stream(struct task *t, struct file *file, struct message *m)
 {
 	struct socket_wait wait = {0};
@@ -153,6 +172,8 @@ static int64_t send_stream(struct task *t, struct file *file, struct message *m)
 			break;
 	}
 	/* Files go with the first byte; a packet may be empty. */
+	if (r == -EPIPE && done == 0 && first_loss(file))
+		done = m->total;
 	settle_rights(file, m, token, done > 0 || (file->type != SOCK_STREAM && r >= 0));
 	return done > 0 ? (int64_t)done : r;
 }

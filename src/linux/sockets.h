@@ -49,6 +49,7 @@ struct socket {
 	bool framed;
 	atomic_bool used; /* private datagrams: it got or sent one */
 	bool shut_write;
+	bool lost; /* private TCP: it sent something after the other end was closed */
 	/* Private: the other end of fd, until a listener or `endpoint` has it; else -1. */
 	int far;
 	struct endpoint *endpoint; /* owned; NULL: no private name */

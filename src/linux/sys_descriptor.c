@@ -252,7 +252,7 @@ static int64_t make_pipe(struct task *t, uint64_t va, int flags)
 	struct files *files = &t->process->files;
 	if ((flags & ~(O_CLOEXEC | O_DIRECT | O_NONBLOCK)) != 0)
 		return -EINVAL;
-	struct file *end[2];
+	struct file *end[2] = {NULL, NULL};
 	int r = pipe_files(files, flags, end);
 	if (r < 0)
 		return r;

@@ -76,12 +76,12 @@ static void set_fini(struct poll_set *s)
 static void set_add(struct poll_set *s, struct file *file, short events, short ready)
 {
 	struct pollfd *pfd = &s->fds[s->count];
-	*pfd = (struct pollfd){.fd = -1, .events = events & POLL_KNOWN};
+	*pfd = (struct pollfd){.fd = -1, .events = (short)(events & POLL_KNOWN)};
 	if (file != NULL) {
 		if (file->fd >= 0)
 			pfd->fd = file->fd;
 		else
-			ready = events & POLL_ALWAYS;
+			ready = (short)(events & POLL_ALWAYS);
 		if (file->standard_input && (events & SELECT_IN & ~(POLLHUP | POLLERR)) != 0)
 			s->stdin_read = true;
 		if (s->pausing && file->kind == FILE_EPOLL && epoll_has_standard_input(file))
@@ -287,7 +287,7 @@ static const struct timespec *timeout_deadline(const struct timeout *to)
 
 int64_t sys_ppoll(struct task *t, const uint64_t a[6])
 {
-	struct timeout to;
+	struct timeout to = {.va = 0};
 	int64_t r = timeout_get(t, &to, a[2], false);
 	if (r == 0)
 		r = signal_mask_push(t, a[3], a[4]);
@@ -349,7 +349,7 @@ static short events_of(const struct select_sets *sets, uint32_t fd)
 	short events = 0;
 	for (size_t k = 0; k < 3; k++) {
 		if (bitmap_test(sets->word[k], fd))
-			events |= select_events[k];
+			events = (short)(events | select_events[k]);
 	}
 	return events;
 }
@@ -431,7 +431,7 @@ static int64_t do_select(struct task *t, const uint64_t a[6], const struct times
 
 int64_t sys_select(struct task *t, const uint64_t a[6])
 {
-	struct timeout to;
+	struct timeout to = {.va = 0};
 	int64_t r = timeout_get(t, &to, a[4], true);
 	if (r < 0)
 		return r;
@@ -444,7 +444,7 @@ int64_t sys_pselect6(struct task *t, const uint64_t a[6])
 {
 	/* The sixth argument: address and size of the mask. */
 	uint64_t mask[2] = {0, 0};
-	struct timeout to;
+	struct timeout to = {.va = 0};
 	int64_t r = a[5] != 0 ? mm_get(&t->process->mm, &mask, a[5]) : 0;
 	if (r == 0)
 		r = timeout_get(t, &to, a[4], false);

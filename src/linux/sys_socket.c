@@ -479,7 +479,11 @@ static int shutdown_file(struct file *file, int how)
 			sock->shut_write = true;
 		return how == SHUT_WR || shutdown(file->fd, SHUT_RD) == 0 ? 0 : -errno;
 	}
-	return shutdown(file->fd, how) < 0 ? -errno : 0;
+	if (shutdown(file->fd, how) < 0)
+		return -errno;
+	if (how != SHUT_RD)
+		sock->shut_write = true;
+	return 0;
 }
 
 int64_t sys_shutdown(struct task *t, const uint64_t a[6])

@@ -28,9 +28,12 @@ struct header {
 	uint64_t shared_len;
 	uint64_t private_offset;
 	uint64_t private_len;
+	uint64_t private_used;
 	uint64_t npresent;
 	uint64_t xcr0;
 	uint32_t features[8];
+	uint64_t extra_len;
+	uint64_t description_hash;
 	uint64_t body_hash;
 	uint64_t header_hash;
 };
@@ -71,11 +74,12 @@ static void seal(uint8_t *file, size_t len)
 	XXH3_64bits_reset(hash);
 	if (h.description_len < len - PAGE)
 		XXH3_64bits_update(hash, file + PAGE, h.description_len);
+	h.description_hash = XXH3_64bits_digest(hash);
 	if (h.shared_offset < len && h.shared_len <= len - h.shared_offset)
 		XXH3_64bits_update(hash, file + h.shared_offset, h.shared_len);
 	h.npresent = 0;
-	if (h.private_offset < len && h.private_len <= len - h.private_offset)
-		for (uint64_t n = 0; n < h.private_len / PAGE; n++) {
+	if (h.private_offset < len && h.private_used <= len - h.private_offset)
+		for (uint64_t n = 0; n < h.private_used / PAGE; n++) {
 			const uint8_t *p = file + h.private_offset + n * PAGE;
 
 			if (page_is_all_zero(p))
@@ -509,10 +513,10 @@ static void other_versions_kinds_and_cpus_are_not_supported(void **state)
 	assert_ok(open_bytes(file, len, &snap, &err), &err);
 	mayfly_snapshot_unref(snap);
 
-	h.version = 2;
+	h.version = 3;
 	put_header(file, &h);
-	check_refused(file, len, MAYFLY_E_UNSUPPORTED, "format version 2");
-	h.version = 1;
+	check_refused(file, len, MAYFLY_E_UNSUPPORTED, "format version 3");
+	h.version = 2;
 	h.kind = 77;
 	put_header(file, &h);
 	check_refused(file, len, MAYFLY_E_UNSUPPORTED, "kind of guest (77)");

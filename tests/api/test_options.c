@@ -558,12 +558,12 @@ static void a_guest_is_loaded_from_memory_as_from_a_file(void **state)
 
 static void codes_and_types_have_names_and_others_too(void **state)
 {
-	static const int codes[] = {1, -19, 12345, -12345};
+	static const int codes[] = {1, -20, 12345, -12345};
 
 	(void)state;
-	for (int code = MAYFLY_OK; code >= MAYFLY_E_HOST_FUNCTION; code--) {
+	for (int code = MAYFLY_OK; code >= MAYFLY_E_NO_PROGRAM; code--) {
 		assert_string_not_equal(mayfly_code_name(code), "unknown error");
-		for (int other = code - 1; other >= MAYFLY_E_HOST_FUNCTION; other--)
+		for (int other = code - 1; other >= MAYFLY_E_NO_PROGRAM; other--)
 			assert_string_not_equal(mayfly_code_name(code),
 						mayfly_code_name(other));
 	}

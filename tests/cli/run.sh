@@ -355,6 +355,16 @@ test_root_can_be_read_only_or_written_to() {
 	[ -e root/new ] || fail "no file was made"
 }
 
+test_relative_program_is_found_from_the_chosen_directory() {
+	needs_busybox
+	mkdir -p root/app
+	cp "$busybox" root/app/tool
+	mayfly 0 run --root root --cwd /app ./tool sh -c pwd
+	out_is /app
+	mayfly 0 run --dir root/app:/app --cwd /app ./tool sh -c pwd
+	out_is /app
+}
+
 test_system_grants_installed_programs() {
 	needs_busybox
 	[ -e /lib64/ld-linux-x86-64.so.2 ] || skip "no dynamic programs"
@@ -558,10 +568,11 @@ test_statistics_are_a_table_and_a_summary() {
 serve() {
 	port=$((20000 + $(od -An -N2 -tu2 /dev/urandom) % 20000))
 	hex=$(printf %04X $port)
-	echo answer | timeout 20 "$busybox" nc -l -p $port >got 2>/dev/null &
+	# Open for a while: at the end of its input it would not wait for what is sent.
+	{ echo answer && sleep 3; } | timeout 20 "$busybox" nc -l -p $port >got 2>/dev/null &
 	server=$!
 	n=0
-	until grep -qi ":$hex 0*:0000 0A" /proc/net/tcp /proc/net/tcp6; do
+	until grep -qsi ":$hex 0*:0000 0A" /proc/net/tcp /proc/net/tcp6; do
 		n=$((n + 1))
 		[ $n -lt 100 ] || fail "the server did not start"
 		sleep 0.05
@@ -629,7 +640,8 @@ test_other_addresses_than_a_granted_one_are_not_reached() {
 test_published_port_is_reached() {
 	needs_busybox
 	port=$((20000 + $(od -An -N2 -tu2 /dev/urandom) % 20000))
-	echo answer | "$MAYFLY" run --timeout 20s --publish $port:80 "$busybox" nc -l -p 80 >got 2>err &
+	{ echo answer && sleep 3; } |
+		"$MAYFLY" run --timeout 20s --publish $port:80 "$busybox" nc -l -p 80 >got 2>err &
 	server=$!
 	n=0
 	while [ $n -lt 50 ]; do

@@ -79,9 +79,10 @@ static uint64_t hash_body(const struct snapshot_bytes *b, struct snapshot_header
 	NEED(hash);
 	XXH3_64bits_reset(hash);
 	XXH3_64bits_update(hash, b->data + PAGE_SIZE, h->description_len);
+	h->description_hash = XXH3_64bits_digest(hash);
 	XXH3_64bits_update(hash, b->data + h->shared_offset, h->shared_len);
 	h->npresent = 0;
-	for (uint64_t n = 0; n < h->private_len / PAGE_SIZE; n++) {
+	for (uint64_t n = 0; n < h->private_used / PAGE_SIZE; n++) {
 		const uint8_t *page = b->data + h->private_offset + n * PAGE_SIZE;
 
 		if (page[0] == 0 && memcmp(page, page + 1, PAGE_SIZE - 1) == 0)
@@ -105,7 +106,7 @@ bool snapshot_bytes_fix(struct snapshot_bytes *b)
 	memcpy(&h, b->data, sizeof(h));
 	whole = range_within(PAGE_SIZE, h.description_len, b->len) &&
 		range_within(h.shared_offset, h.shared_len, b->len) &&
-		range_within(h.private_offset, h.private_len, b->len);
+		range_within(h.private_offset, h.private_used, b->len);
 	if (whole)
 		h.body_hash = hash_body(b, &h);
 	h.header_hash = 0;

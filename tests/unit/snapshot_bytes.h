@@ -20,12 +20,15 @@ struct snapshot_header {
 	uint64_t shared_len;
 	uint64_t private_offset;
 	uint64_t private_len;
+	uint64_t private_used;
 	uint64_t npresent;
 	uint64_t xcr0;
 	uint32_t features[CPUID_WORDS];
+	uint64_t extra_len;
+	uint64_t description_hash;
 	uint64_t body_hash;
 	uint64_t header_hash;
-	uint8_t reserved[PAGE_SIZE - 128];
+	uint8_t reserved[PAGE_SIZE - 152];
 };
 
 struct snapshot_bytes {

@@ -198,13 +198,13 @@ static void printable_text_fits_every_buffer(void **state)
 static void codes_and_types_have_names_of_their_own(void **state)
 {
 	(void)state;
-	for (int a = MAYFLY_E_HOST_FUNCTION; a <= 0; a++) {
+	for (int a = MAYFLY_E_NO_PROGRAM; a <= 0; a++) {
 		assert_string_not_equal(mayfly_code_name(a), "unknown error");
-		for (int b = MAYFLY_E_HOST_FUNCTION; b < a; b++)
+		for (int b = MAYFLY_E_NO_PROGRAM; b < a; b++)
 			assert_string_not_equal(mayfly_code_name(a), mayfly_code_name(b));
 	}
 	assert_string_equal(mayfly_code_name(1), "unknown error");
-	assert_string_equal(mayfly_code_name(MAYFLY_E_HOST_FUNCTION - 1), "unknown error");
+	assert_string_equal(mayfly_code_name(MAYFLY_E_NO_PROGRAM - 1), "unknown error");
 	assert_string_equal(mayfly_type_name(MAYFLY_VOID), "void");
 	assert_string_equal(mayfly_type_name(MAYFLY_BYTES), "bytes");
 	assert_string_equal(mayfly_type_name((mayfly_type)10), "?");

@@ -140,7 +140,8 @@ static void renames_follow_posix(void **state)
 	assert_int_equal(move2("/tmp/a", "/tmp/b", RENAME_EXCHANGE), 0);
 	assert_string_equal(tree_read("/tmp/a"), "b");
 	assert_int_equal(move2("/tmp/a", "/tmp/x", RENAME_EXCHANGE), -ENOENT);
-	assert_int_equal(move2("/tmp/a", "/tmp/x", RENAME_EXCHANGE | RENAME_NOREPLACE), -EINVAL);
+	assert_int_equal(move2("/tmp/a", "/tmp/x", RENAME_EXCHANGE | RENAME_NOREPLACE),
+			 -EINVAL);
 	assert_int_equal(move2("/tmp/a", "/tmp/x", RENAME_WHITEOUT), -EINVAL);
 	assert_int_equal(move("/tmp/a", "/tmp/d"), -EISDIR);
 	assert_int_equal(move("/tmp/d", "/tmp/a"), -ENOTDIR);
@@ -272,7 +273,8 @@ static void times_are_kept(void **state)
 	times[0].tv_nsec = UTIME_OMIT;
 	times[1].tv_nsec = 1000000000;
 	memcpy(fake_memory(tree_p, DATA_AT), times, sizeof(times));
-	assert_int_equal(SYS(utimensat, CWD, tree_path("/tmp/f"), FAKE_VA + DATA_AT, 0), -EINVAL);
+	assert_int_equal(SYS(utimensat, CWD, tree_path("/tmp/f"), FAKE_VA + DATA_AT, 0),
+			 -EINVAL);
 }
 
 static void modes_keep_the_owner_out(void **state)
@@ -409,9 +411,9 @@ static void attributes_of_users_are_kept(void **state)
 			     FAKE_VA + DATA_AT, 5, 1 /* XATTR_CREATE */),
 			 -EEXIST);
 	memset(at, 0, 5);
-	assert_int_equal(SYS(getxattr, tree_path("/tmp/f"), tree_path("user.a"),
-			     FAKE_VA + DATA_AT, 100),
-			 5);
+	assert_int_equal(
+		SYS(getxattr, tree_path("/tmp/f"), tree_path("user.a"), FAKE_VA + DATA_AT, 100),
+		5);
 	assert_memory_equal(at, "value", 5);
 	assert_int_equal(
 		SYS(getxattr, tree_path("/tmp/f"), tree_path("user.a"), FAKE_VA + DATA_AT, 4),

@@ -252,7 +252,8 @@ static void no_call_leaves_what_was_granted(void **state)
 
 		if (r != -rows[i].error)
 			print_error("row %zu: op %d of %s: %lld instead of %d\n", i,
-				    (int)rows[i].op, rows[i].path, (long long)r, -rows[i].error);
+				    (int)rows[i].op, rows[i].path, (long long)r,
+				    -rows[i].error);
 		assert_int_equal(r, -rows[i].error);
 		if (!tree_outside_is_whole())
 			print_error("row %zu: op %d of %s changed what is outside\n", i,
@@ -398,7 +399,8 @@ static void a_directory_that_was_renamed_is_followed(void **state)
 	assert_int_equal(SYS(rename, tree_path("/g/dir"), tree_path("/g/empty/there")), 0);
 	assert_int_equal(SYS(openat, 0, tree_path("../deep/file"), O_RDONLY, 0), 1);
 	assert_int_equal(SYS(openat, 0, tree_path("../../../file"), O_RDONLY, 0), 2);
-	assert_int_equal(SYS(getcwd, FAKE_VA + DATA_AT, 4096), strlen("/g/empty/there/deep") + 1);
+	assert_int_equal(SYS(getcwd, FAKE_VA + DATA_AT, 4096),
+			 strlen("/g/empty/there/deep") + 1);
 	assert_string_equal(fake_memory(tree_p, DATA_AT), "/g/empty/there/deep");
 }
 
@@ -658,8 +660,8 @@ static void a_file_without_a_name_gets_one_in_its_mount_only(void **state)
 	assert_int_equal(tree_open("/tmp", O_TMPFILE | O_RDWR | O_EXCL), 2);
 	assert_int_equal(tree_write_fd(0, "one"), 3);
 	assert_int_equal(tree_write_fd(1, "two"), 3);
-	assert_int_equal(SYS(linkat, CWD, tree_path("/proc/self/fd/0"), CWD, tree_path("/tmp/n"),
-			     AT_SYMLINK_FOLLOW),
+	assert_int_equal(SYS(linkat, CWD, tree_path("/proc/self/fd/0"), CWD,
+			     tree_path("/tmp/n"), AT_SYMLINK_FOLLOW),
 			 -EXDEV);
 	assert_int_equal(SYS(linkat, CWD, tree_path("/proc/self/fd/0"), CWD, tree_path("/g/n"),
 			     AT_SYMLINK_FOLLOW),

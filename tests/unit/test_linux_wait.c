@@ -38,6 +38,9 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	(void)state;
+	struct guest_siginfo info;
+	while (signal_take(t, UINT64_MAX, &info))
+		continue;
 	fake_process_free(p);
 	return 0;
 }

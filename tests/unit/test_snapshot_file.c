@@ -372,11 +372,13 @@ static void lengths_that_overflow_are_refused(void **state)
 	(void)state;
 	h->shared_len = (uint64_t)1 << 63;
 	h->private_len += (uint64_t)1 << 63;
+	h->private_used = h->private_len;
 	h->private_offset = h->shared_offset + h->shared_len;
 	snapshot_bytes_fix(&b);
 	refused(MAYFLY_E_FORMAT, "lengths");
 	again();
 	h->private_len -= PAGE_SIZE;
+	h->private_used -= PAGE_SIZE;
 	h->shared_len += PAGE_SIZE;
 	h->private_offset += PAGE_SIZE;
 	snapshot_bytes_fix(&b);

@@ -114,7 +114,7 @@ static void reading(void)
 	REPORT(sync_file_range(fd, 0, 0, 0));
 	REPORT(flock(fd, LOCK_EX));
 	REPORT(flock(other, LOCK_UN));
-	REPORT(flock(fd, 99));
+	REPORT(flock(fd, 0));
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 5, .l_len = 5};
 	REPORT(fcntl(fd, F_SETLK, &lock));
 	REPORT(fcntl(fd, F_GETLK, &lock));

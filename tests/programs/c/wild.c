@@ -250,6 +250,7 @@ int main(void)
 	char *pages = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			   -1, 0);
 
+	NEED(!setrlimit(RLIMIT_NOFILE, &(struct rlimit){64, 64}));
 	file = open("file", O_RDWR | O_CREAT | O_TRUNC, 0644);
 	directory = open("directory", O_RDONLY);
 	null = open("/dev/null", O_RDWR);

@@ -13,7 +13,7 @@ from proving import execute, table, terminal, tree
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin"
 ENVIRONMENT = {"LC_ALL": "C.UTF-8", "TZ": "UTC0"}
 SHOWN = 12  # lines of a difference
-DIED = r"(?m)^mayfly: the program died of SIG[A-Z]+\r?\n"
+DIED = r"(?m)^mayfly: the program died of SIG[A-Z]+.*\r?\n"
 COMPARED = 5000  # lines that are compared to find out
 
 

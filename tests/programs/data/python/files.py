@@ -15,7 +15,7 @@ for i in range(20):
 os.symlink("a/file07", top / "link")
 os.link(top / "a" / "file08", top / "hard")
 os.mkfifo(top / "pipe", 0o640)
-os.chmod(top / "hard", 0o4711)
+os.chmod(top / "hard", 0o0711)
 print(sorted(glob.glob("tree/**/*1*", recursive=True)))
 print([(p, sorted(d), len(f)) for p, d, f in os.walk("tree")])
 with os.scandir("tree") as entries:

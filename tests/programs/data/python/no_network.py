@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import socket
+import sys
 
 try:
-    socket.create_connection(("127.0.0.1", 22), timeout=2)
+    socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=2)
     print("connect: connected")
 except OSError as error:
     print("connect:", error.strerror)

@@ -47,7 +47,7 @@ print(len(urllib.request.urlopen(base + "/page").read()))
 try:
     urllib.request.urlopen(base + "/nothing")
 except urllib.error.HTTPError as error:
-    print(error)
+    print(error, len(error.read()))
 server.shutdown()
 server.server_close()
 
