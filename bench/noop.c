@@ -1,17 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The program that does nothing, for `mayfly bench`: no C library, one system call. What a process
- * costs at the least. Build: -static -nostdlib -ffreestanding.
+ * costs at the least. Each argument adds a thousand system calls that do nothing either. Build:
+ * -static -nostdlib -ffreestanding.
  */
 #include <sys/syscall.h>
 
-__attribute__((noreturn)) void _start(void);
+#define CALLS 1000
 
-void _start(void)
+/* What _start finds at the stack's top: argc (System V ABI, AMD64 supplement, 3.4.1). */
+__attribute__((noreturn, used)) static void run(const long *stack)
 {
+	for (long i = 0; i < (stack[0] - 1) * CALLS; i++) {
+		long result;
+
+		__asm__ volatile("syscall"
+				 : "=a"(result)
+				 : "a"(SYS_getppid)
+				 : "rcx", "r11", "memory");
+	}
 	for (;;)
 		__asm__ volatile("syscall"
 				 :
 				 : "a"(SYS_exit_group), "D"(0)
 				 : "rcx", "r11", "memory");
 }
+
+__asm__(".globl _start\n"
+	"_start:\n"
+	"	movq %rsp, %rdi\n"
+	"	andq $-16, %rsp\n"
+	"	call run\n");

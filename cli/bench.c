@@ -13,6 +13,8 @@
 #define MAX_ROWS 48
 #define ROUNDS 100
 #define QUICK_ROUNDS 10
+#define PROGRAM_ROUNDS 20
+#define QUICK_PROGRAM_ROUNDS 4
 #define SCALE_MOST 4000
 #define QUICK_SCALE_MOST 100
 
@@ -21,6 +23,7 @@ struct bench_options {
 	bool json;
 	bool quick;
 	bool scale;
+	bool programs;
 };
 
 #define FIELD(f) .offset = offsetof(struct bench_options, f)
@@ -35,6 +38,11 @@ static const struct option_spec bench_options[] = {
 	 .type = OPTION_FLAG,
 	 FIELD(quick),
 	 .help = "A tenth of the samples; with --scale, to 100 sandboxes."},
+	{.name = "programs",
+	 .letter = 'p',
+	 .type = OPTION_FLAG,
+	 FIELD(programs),
+	 .help = "Instead: programs in VMs beside the same programs without."},
 	{.name = "rows",
 	 .letter = 'r',
 	 .type = OPTION_TEXT,
@@ -252,6 +260,14 @@ static int run_scale(const struct bench *b, const struct bench_options *o)
 	return bench_report_scale(&b->info, scale, n);
 }
 
+/* Programs take long, and vary less. */
+static int rounds_of(const struct bench_options *o)
+{
+	if (o->programs)
+		return o->quick ? QUICK_PROGRAM_ROUNDS : PROGRAM_ROUNDS;
+	return o->quick ? QUICK_ROUNDS : ROUNDS;
+}
+
 static int run_rows(struct bench *b, const struct bench_options *o)
 {
 	mayfly_error err;
@@ -263,7 +279,7 @@ static int run_rows(struct bench *b, const struct bench_options *o)
 	}
 	status = look_at_host(b, false);
 	if (status == STATUS_OK)
-		status = measure_all(b, o->quick ? QUICK_ROUNDS : ROUNDS);
+		status = measure_all(b, rounds_of(o));
 	bench_processes_stop();
 	if (status == STATUS_OK)
 		status = report(b, o->json);
@@ -284,9 +300,16 @@ static int run_bench(int argc, char **argv)
 		return usage_error(&verb_bench, "it takes no operands");
 	if (options.scale && options.rows)
 		return usage_error(&verb_bench, "--scale has no rows to select");
+	if (options.scale && options.programs)
+		return usage_error(&verb_bench, "--scale and --programs exclude each other");
 	add_rows(&b, bench_bare_rows);
-	add_rows(&b, bench_spawn_rows);
-	add_rows(&b, bench_call_rows);
+	if (options.programs) {
+		for (const struct bench_row *const *l = bench_program_rows(); *l; l++)
+			add_rows(&b, *l);
+	} else {
+		add_rows(&b, bench_spawn_rows);
+		add_rows(&b, bench_call_rows);
+	}
 	add_rows(&b, bench_process_rows);
 	if (options.scale) {
 		status = look_at_host(&b, true);

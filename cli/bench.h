@@ -41,6 +41,9 @@ extern const struct bench_row bench_call_rows[];    /* bench_calls.c */
 extern const struct bench_row bench_spawn_rows[];   /* bench_spawn.c */
 extern const struct bench_row bench_process_rows[]; /* bench_process.c */
 
+/* Lists of rows of --programs, NULL-terminated, of what this host has (bench_programs.c). */
+const struct bench_row *const *bench_program_rows(void);
+
 /* --- The guest (bench_guest.c) --------------------------------------------------------------- */
 
 /* The guest that is built in, loaded, with its functions. Free with bench_guest_fini(). */

@@ -33,6 +33,14 @@ static const struct limit limits[] = {
 	{"restore_call_16", "process_fork", NULL, 1.0 / 3},
 	{"restore_call_16_64m", "restore_call_16", NULL, 0},
 	{"restore_call_16_1g", "restore_call_16", NULL, 1.2},
+	{"run_noop", "bare_cold_start", NULL, 2.5},
+	{"syscall", "bare_run", NULL, 1.3},
+	{"python_run", "python_native", NULL, 0},
+	{"python_snapshot", "python_native", NULL, 0.1},
+	{"sha256_run", "sha256_native", NULL, 1 / 0.97},
+	{"loop_run", "loop_native", NULL, 1 / 0.97},
+	{"sqlite_run", "sqlite_native", NULL, 1 / 0.97},
+	{"nginx_run", "nginx_native", NULL, 0},
 };
 
 #define SCALE_CREATE_AT_MOST 1.5

@@ -35,6 +35,7 @@
 
 #define MAX_OPERATIONS 300
 #define MAX_VCPUS 4
+#define MAX_FILES 48
 #define MAX_PAUSES 3
 /* Above what the library itself needs: what has holes may be large. */
 #define MAX_FILE ((rlim_t)8 << 30)
@@ -387,7 +388,7 @@ static void check_memory(struct process *p)
 
 	CHECK(atomic_load(&p->mm.charged) <= p->mm.limit && p->mm.peak <= p->mm.limit);
 	CHECK(p->mm.nareas <= MM_MAX_AREAS);
-	CHECK(p->files.open <= p->files.max);
+	CHECK(p->files.open <= MAX_FILES);
 	/* Nothing of what is outside of the grants came in. */
 	if (mm_read(&p->mm, data, PROGRAM_DATA, sizeof(data)) == 0)
 		CHECK(!memmem(data, sizeof(data), TREE_SECRET, strlen(TREE_SECRET)));
@@ -434,7 +435,7 @@ static void prepare(mayfly_process_options *o, uint8_t options)
 	o->policy = options & OPTION_POLICY ? ask : NULL;
 	o->notice = notice;
 	o->max_threads = MAX_VCPUS;
-	o->max_files = 48;
+	o->max_files = MAX_FILES;
 	if (options & OPTION_LIMITS) {
 		o->max_output = 100;
 		o->max_files = 8;
@@ -464,6 +465,8 @@ static void run_again(struct mayfly_snapshot *snap, const mayfly_process_options
 	r = process_new(&hv_mock, &o, &p, &err);
 	/* Files may have changed since; what it had open may be more than it may have. */
 	if (r < 0) {
+		if (r != MAYFLY_E_IO && r != MAYFLY_E_NOMEM && r != MAYFLY_E_LIMIT)
+			fprintf(stderr, "%d: %s\n", r, err.message);
 		CHECK(r == MAYFLY_E_IO || r == MAYFLY_E_NOMEM || r == MAYFLY_E_LIMIT);
 		fuzz_check_text(err.message);
 		return;

@@ -217,7 +217,7 @@ static int load_vfs(struct process *p, struct reader *r, mayfly_error *err)
 
 /* --- New arguments ------------------------------------------------------------------------- */
 
-/* argv[0] is whatever the caller calls the snapshot: the program's own name takes its place. */
+/* argv[0] is whatever the caller calls the snapshot: the program keeps its own. */
 static int put_arguments(struct process *p, const char *const *argv, mayfly_error *err)
 {
 	size_t count = 0, bytes = 0, at;
@@ -225,7 +225,7 @@ static int put_arguments(struct process *p, const char *const *argv, mayfly_erro
 	int64_t va;
 
 	for (; argv[count]; count++)
-		bytes += strlen(count ? argv[count] : p->exe) + 1;
+		bytes += count ? strlen(argv[count]) + 1 : 0;
 	if (bytes > MAX_ARGV_BYTES)
 		return fail(err, MAYFLY_E_TOO_LARGE, "arguments of %zu bytes; at most 2 MiB",
 			    bytes);
@@ -239,12 +239,11 @@ static int put_arguments(struct process *p, const char *const *argv, mayfly_erro
 	if (va < 0)
 		return fail_errno(err, MAYFLY_E_NOMEM, (int)-va, "room for arguments");
 	for (size_t i = 0; i < count; i++) {
-		const char *text = i ? argv[i] : p->exe;
-		uint64_t address = (uint64_t)va + at;
-		size_t len = strlen(text) + 1;
+		uint64_t address = i ? (uint64_t)va + at : p->mm.arg_start;
+		size_t len = i ? strlen(argv[i]) + 1 : 0;
 
 		memcpy(image + i * sizeof(address), &address, sizeof(address));
-		memcpy(image + at, text, len);
+		memcpy(image + at, argv[i], len);
 		at += len;
 	}
 	if (mm_write(&p->mm, (uint64_t)va, image, bytes) < 0)

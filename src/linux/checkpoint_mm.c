@@ -199,14 +199,21 @@ static void get_numbers(struct reader *r, struct mm *mm)
 static int get_chunks(struct reader *r, struct mm *mm, bool again)
 {
 	uint64_t n = get_count(r, mm->max_chunks);
+	_cleanup_free_ uint64_t *seen = calloc(bitmap_words(n + 1), sizeof(*seen));
 
+	if (!seen)
+		r->bad = true;
 	for (uint64_t i = 0; i < n && !r->bad; i++) {
 		uint64_t e = get_u64(r), piece = e >> 24, chunk = (e & 0xffffff) - 1;
 
-		if (piece < PROG_LOW_VA / MM_CHUNK || piece >= PROG_VA_END / MM_CHUNK ||
-		    chunk >= n) {
+		/* No two pieces have the same; the last piece is not whole. */
+		if (piece < PROG_LOW_VA / MM_CHUNK || piece > (PROG_VA_END - 1) / MM_CHUNK ||
+		    chunk >= n || bitmap_test(seen, chunk)) {
 			r->bad = true;
-		} else if (mm_chunk_of(mm, piece * MM_CHUNK) >= 0) {
+			break;
+		}
+		bitmap_set(seen, chunk);
+		if (mm_chunk_of(mm, piece * MM_CHUNK) >= 0) {
 			/* Chunks are for the life of the VM. */
 			if (!again ||
 			    mm_chunk_of(mm, piece * MM_CHUNK) != (int64_t)chunk)

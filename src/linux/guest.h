@@ -5,7 +5,8 @@
 
 #include "snapshot/snapshot.h"
 
-#define PROGRAM_SLOT_SPAN ((uint64_t)256 << 20)
+/* KVM keeps tables for each page of a slot, touched or not: those of 256 MiB take 0.2 ms to make. */
+#define PROGRAM_SLOT_SPAN ((uint64_t)64 << 20)
 #define PROGRAM_MIN_MEMORY ((uint64_t)1 << 20)
 #define PROGRAM_MAX_MEMORY ((uint64_t)48 << 30)
 

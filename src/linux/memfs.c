@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The tree of a file system in memory: nodes, names, and what is done with names. An overlay is
- * the same tree in front of a host directory (overlay.c); contents of files are in memfs_data.c.
+ * the same tree in front of a host directory (overlay.c); files' contents are in memfs_data.c.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -494,7 +494,7 @@ int mem_make(struct memnode *dir, const char *name, mode_t mode, const char *tar
 	return r;
 }
 
-/* The node that has a name, counted; a mirror is made for what is only in the lower directory. */
+/* The node that has a name, counted; a mirror is made where only the lower directory has it. */
 static int node_of(struct memnode *dir, const char *name, struct memnode **out)
 {
 	struct mementry *e = memdir_find(dir, name);

@@ -163,9 +163,10 @@ static void enter_idle(struct memnode *node)
 static void spill(struct memnode *node)
 {
 	struct stat st;
-	uint8_t *bytes;
+	uint8_t *bytes = NULL;
 
-	if (fstat(node->fd, &st) < 0 || read_sparse(node->fd, (uint64_t)st.st_size, &bytes) < 0)
+	if (fstat(node->fd, &st) < 0 ||
+	    read_sparse(node->fd, (uint64_t)st.st_size, &bytes) < 0 || !bytes)
 		return;
 	node->bytes = bytes;
 	node->size = (uint64_t)st.st_size;

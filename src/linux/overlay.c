@@ -69,7 +69,7 @@ static int mirror_new(struct memnode *dir, int fd, const char *lower, struct mem
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
-		return -errno;
+		return -EIO;
 	node = memnode_new_locked(dir->mount, st.st_mode & (S_IFMT | 07777));
 	if (!node)
 		return -ENOSPC;
@@ -111,7 +111,7 @@ int overlay_mirror_locked(struct memnode *dir, const char *name, struct memnode 
 	fd = host_open_beneath(dir->mount->root_fd, path, O_PATH | O_NOFOLLOW, 0);
 	if (fd < 0)
 		return fd;
-	if ((r = mirror_new(dir, fd, path, &node)) < 0)
+	if ((r = mirror_new(dir, fd, path, &node)) < 0 || !node)
 		return r;
 	r = memdir_add_locked(dir, name, node);
 	if (r < 0) {

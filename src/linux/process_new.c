@@ -255,13 +255,13 @@ static int load_program(struct process *p, const mayfly_process_options *o, mayf
 
 	if (!o->program[0])
 		return fail(err, MAYFLY_E_INVALID, "the program's name is empty");
+	if (o->cwd && vfs_chdir(p->vfs, o->cwd) < 0)
+		return fail(err, MAYFLY_E_INVALID, "the directory %s is not there in the guest",
+			    o->cwd);
 	if (strchr(o->program, '/'))
 		r = take_path(p, o->program, path, err);
 	else
 		r = search_path(p, o->program, o->envp, path, err);
-	if (r == 0 && o->cwd && vfs_chdir(p->vfs, o->cwd) < 0)
-		r = fail(err, MAYFLY_E_INVALID, "the directory %s is not there in the guest",
-			 o->cwd);
 	if (r < 0)
 		return r;
 	if (task_new(p, 0, &t, err) < 0)

@@ -168,7 +168,7 @@ static int find_in(const struct proc_name *names, size_t n, const char *path,
 	return -ENOENT;
 }
 
-/* A number without leading zeros, at the beginning of *path, which moves behind it and a slash. */
+/* A number without leading zeros, at the start of *path, which moves behind it and a slash. */
 static bool take_number(const char **path, uint32_t *number)
 {
 	const char *s = *path;
@@ -339,7 +339,7 @@ static int list_fds(struct vfs *vfs, struct vfs_list *list, unsigned char type)
 
 int proc_list(struct vfs *vfs, const struct proc_entry *entry, struct vfs_list *list)
 {
-	const char *path = entry->name ? entry->name->path : "";
+	const char *path = entry->name->path;
 	int r;
 
 	if (entry->type != PROC_DIR)

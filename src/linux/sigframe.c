@@ -364,16 +364,18 @@ static void restore_context(struct task *t, const struct context *c)
 int sigframe_pop(struct task *t)
 {
 	struct user_context uc;
+	bool vectors;
 
 	/* The handler's RET has taken the return address off. */
 	if (mm_get(&t->process->mm, &uc, t->regs.rsp) < 0)
 		return -EFAULT;
-	if (!is_user_address(uc.mcontext.rip) || !is_user_address(uc.mcontext.rsp))
-		return -EFAULT;
-	if (restore_vectors(t, uc.mcontext.fpstate) < 0)
-		return -EFAULT;
+	/* In Linux's order: what is taken over before something is refused stays. */
 	signal_set_mask(t, uc.mask);
 	restore_context(t, &uc.mcontext);
+	vectors = restore_vectors(t, uc.mcontext.fpstate) == 0;
+	/* The caller has a signal delivered then, so that the CPU never gets these. */
+	if (!vectors || !is_user_address(t->regs.rip) || !is_user_address(t->regs.rsp))
+		return -EFAULT;
 	/* As on Linux, a stack that is no good is of no consequence. */
 	signal_altstack(&t->sig, t->regs.rsp, &uc.stack, NULL);
 	return 0;

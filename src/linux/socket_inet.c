@@ -422,24 +422,18 @@ static void remember_peer(struct socket *sock, const struct socket_name *name)
 		sock->npeers++;
 }
 
-bool inet_accepts_from(struct file *file, struct socket_name *name)
+bool inet_accepts_from(struct file *file, const struct socket_name *name)
 {
 	struct socket *sock = socket_of(file);
-	bool ok;
 
 	/* A connected socket gets only what its peer sent: the kernel sees to that. */
-	pthread_mutex_lock(&sock->lock);
-	if (name->len == 0) {
-		ok = sock->state == SOCKET_CONNECTED;
-	} else {
-		ok = sock->state == SOCKET_CONNECTED || sock->published != 0 ||
-		     permitted(sock, name);
-		if (sock->published != 0)
-			remember_peer(sock, name);
-		socket_name_convert(name, file->domain);
-	}
-	pthread_mutex_unlock(&sock->lock);
-	return ok;
+	if (sock->state == SOCKET_CONNECTED)
+		return true;
+	if (name->len == 0)
+		return false;
+	if (sock->published != 0)
+		remember_peer(sock, name);
+	return sock->published != 0 || permitted(sock, name);
 }
 
 /* Under the lock. */

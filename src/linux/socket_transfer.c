@@ -18,16 +18,17 @@
 /* A moment's view of the socket. */
 struct view {
 	bool host, framed, own;
+	bool filtered; /* datagrams: not from everyone */
 	enum socket_state state;
 	struct socket_name peer; /* of private INET datagram sockets */
 	int64_t receive_timeout, send_timeout;
 };
 
-static void look(const struct file *file, struct view *view)
+/* Under the lock. */
+static void look_locked(const struct file *file, struct view *view)
 {
 	struct socket *sock = socket_of(file);
 
-	pthread_mutex_lock(&sock->lock);
 	view->host = sock->host;
 	view->framed = sock->framed;
 	view->own = sock->own;
@@ -35,8 +36,19 @@ static void look(const struct file *file, struct view *view)
 	view->peer.len = 0;
 	if (sock->framed && file->domain != AF_UNIX && sock->state == SOCKET_CONNECTED)
 		view->peer = sock->peer;
+	/* The kernel sees to it that a connected socket of the host's hears its peer only. */
+	view->filtered = file->type == SOCK_DGRAM && file->domain != AF_UNIX &&
+			 (sock->host ? sock->state != SOCKET_CONNECTED : view->peer.len != 0);
 	view->receive_timeout = sock->receive_timeout;
 	view->send_timeout = sock->send_timeout;
+}
+
+static void look(const struct file *file, struct view *view)
+{
+	struct socket *sock = socket_of(file);
+
+	pthread_mutex_lock(&sock->lock);
+	look_locked(file, view);
 	pthread_mutex_unlock(&sock->lock);
 }
 
@@ -391,81 +403,90 @@ static void throw_away(const struct file *file)
 		return;
 }
 
-/* A private datagram. -EAGAIN, too, after one that is not for the socket: *again is set. */
-static ssize_t receive_framed(const struct file *file, struct message *m,
-			      const struct view *view, bool *again)
+/* Whether the guest may have the datagram that comes next; its sender is looked at, no more. */
+static int next_is_welcome(struct file *file, const struct view *view)
+{
+	struct datagram_header header = {.from.len = 0};
+	struct iovec iov = {&header, sizeof(header)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t r;
+
+	if (!view->framed) {
+		msg.msg_name = &header.from.address;
+		msg.msg_namelen = sizeof(header.from.address);
+		msg.msg_iovlen = 0;
+	}
+	r = recvmsg(file->fd, &msg, MSG_PEEK | MSG_DONTWAIT);
+	if (r < 0)
+		return -errno;
+	if (view->framed) /* 0: shut down */
+		return r == 0 || socket_name_equal(&header.from, &view->peer);
+	header.from.len = msg.msg_namelen;
+	return inet_accepts_from(file, &header.from);
+}
+
+/*
+ * A datagram; those that are not for the guest are thrown away before it sees a byte of them.
+ * Under the lock, so that what was looked at is what is taken, and from the same socket.
+ */
+static int64_t receive_welcome(struct file *file, struct message *m, const struct view *view)
 {
 	struct datagram_header header;
 	ssize_t r;
 
+	for (unsigned strangers = 0; view->filtered && strangers < STRANGERS_MAX; strangers++) {
+		int welcome = next_is_welcome(file, view);
+
+		if (welcome < 0)
+			return welcome;
+		if (welcome)
+			break;
+		throw_away(file);
+		if (strangers == STRANGERS_MAX - 1)
+			return -EAGAIN;
+	}
+	if (!view->framed) {
+		r = receive_attempt(file, m, m->iov + 1, m->n);
+		if (r >= 0 && m->name.len != 0)
+			socket_name_convert(&m->name, file->domain);
+		return r;
+	}
 	m->iov[0] = (struct iovec){&header, sizeof(header)};
 	r = receive_attempt(file, m, m->iov, 1 + m->n);
 	if (r < (ssize_t)sizeof(header))
 		return r; /* or 0: shut down */
-	if (view->peer.len != 0 && !socket_name_equal(&header.from, &view->peer)) {
-		if ((m->flags & MSG_PEEK) != 0)
-			throw_away(file);
-		*again = true;
-		return -EAGAIN;
-	}
 	m->name = header.from;
 	m->control_len = 0;
 	atomic_store(&socket_of(file)->used, true);
 	return r - (ssize_t)sizeof(header);
 }
 
-/* One from the host's socket; who sent it must be someone that the guest may talk to. */
-static ssize_t receive_host_datagram(struct file *file, struct message *m, bool *again)
-{
-	size_t room = m->control_len;
-	ssize_t r = receive_attempt(file, m, m->iov + 1, m->n);
-
-	if (r < 0 || file->domain == AF_UNIX)
-		return r;
-	if ((m->flags & MSG_ERRQUEUE) != 0) {
-		if (m->name.len != 0)
-			socket_name_convert(&m->name, file->domain);
-		return r;
-	}
-	if (inet_accepts_from(file, &m->name))
-		return r;
-	if ((m->flags & MSG_PEEK) != 0)
-		throw_away(file);
-	m->control_len = room;
-	*again = true;
-	return -EAGAIN;
-}
-
 static int64_t receive_datagram(struct task *t, struct file *file, struct message *m)
 {
+	struct socket *sock = socket_of(file);
 	struct socket_wait wait = {0};
 	const size_t room = m->control_len;
-	unsigned strangers = 0;
 	struct view view;
 
 	for (;;) {
-		bool again = false;
 		int64_t r;
 		int w;
 
-		look(file, &view);
+		pthread_mutex_lock(&sock->lock);
+		look_locked(file, &view);
 		m->control_len = room;
+		if ((m->flags & MSG_ERRQUEUE) != 0)
+			view.filtered = false;
 		if ((m->flags & MSG_ERRQUEUE) != 0 && !view.host)
-			return -EAGAIN;
-		if (view.framed)
-			r = receive_framed(file, m, &view, &again);
+			r = -EAGAIN;
 		else
-			r = receive_host_datagram(file, m, &again);
-		if (r != -EAGAIN)
-			return r;
-		if (again && ++strangers < STRANGERS_MAX)
-			continue;
-		if (nonblocking(file, m) || (m->flags & MSG_ERRQUEUE) != 0)
+			r = receive_welcome(file, m, &view);
+		pthread_mutex_unlock(&sock->lock);
+		if (r != -EAGAIN || nonblocking(file, m) || (m->flags & MSG_ERRQUEUE) != 0)
 			return r;
 		w = socket_wait(t, file->fd, POLLIN, view.receive_timeout, &wait);
 		if (w < 0)
 			return w;
-		strangers = 0;
 	}
 }
 

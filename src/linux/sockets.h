@@ -155,9 +155,11 @@ struct socket_route {
 };
 int inet_route(struct task *t, struct file *file, struct socket_route *route);
 int unix_route(struct task *t, struct file *file, struct socket_route *route);
-/* Whether a datagram that the host's UDP socket got from there is meant for the guest; `name`
- * becomes what the guest sees. */
-bool inet_accepts_from(struct file *file, struct socket_name *name);
+/*
+ * Under the lock: whether a datagram that the host's UDP socket got from there is meant for the
+ * guest.
+ */
+bool inet_accepts_from(struct file *file, const struct socket_name *name);
 /* Why an address is refused, with a word to the user. */
 int inet_denied(struct task *t, const struct socket_name *name);
 

@@ -29,7 +29,7 @@ static int stat_place(struct task *t, const uint64_t at[2], int flags, struct st
 /* struct stat of x86-64 is the kernel's. */
 static int64_t stat_at(struct task *t, const uint64_t at[2], uint64_t to, int flags)
 {
-	struct stat st;
+	struct stat st = {0};
 	int r = stat_place(t, at, flags, &st);
 
 	_Static_assert(sizeof(st) == 144, "the kernel's struct stat");
@@ -79,7 +79,7 @@ int64_t sys_statx(struct task *t, const uint64_t a[6])
 	const uint32_t sync = AT_STATX_FORCE_SYNC | AT_STATX_DONT_SYNC;
 	uint32_t flags = (uint32_t)a[2], mask = (uint32_t)a[3];
 	struct statx x = {0};
-	struct stat st;
+	struct stat st = {0};
 	int r;
 
 	if ((mask & STATX__RESERVED) || (flags & sync) == sync ||

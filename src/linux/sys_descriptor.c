@@ -98,18 +98,21 @@ static int64_t fcntl_getfl(const struct file *file)
 }
 
 /*
- * What the host must know: whether a host file's descriptor appends (memfs's never does, see
- * files.h), whether a pipe keeps packets apart. Not of streams: they are the caller's.
+ * What the host must know: whether a host file's descriptor appends, whether a pipe keeps packets
+ * apart. Not of streams: they are the caller's. memfs's must not append, see files.h: if they
+ * went to the end by themselves they would not go where they are charged.
  */
 static int setfl_host(const struct file *file, int flags)
 {
 	int host;
-	if (file->kind == FILE_REGULAR && file->node == NULL && file->fd >= 0)
+	if (file->kind == FILE_REGULAR && file->fd >= 0)
 		host = O_APPEND;
 	else if (file->kind == FILE_PIPE)
 		host = O_DIRECT;
 	else
 		return 0;
+	if (file->kind == FILE_REGULAR && file->node != NULL)
+		flags = 0;
 	int now = fcntl(file->fd, F_GETFL);
 	if (now < 0)
 		return -errno;

@@ -115,12 +115,12 @@ static int open_place(struct task *t, const struct call_place *at, const struct 
 {
 	struct timespec pause = {.tv_nsec = FIFO_FIRST_NS}, deadline;
 	struct vfs *vfs = t->process->vfs;
-	int flags = (int)how->flags, r;
+	struct vfs_how as = {(int)how->flags, (mode_t)how->mode, resolve};
+	int r;
 
 	for (;;) {
-		r = vfs_open_how(vfs, at->dir, at->path, flags, (mode_t)how->mode, resolve,
-				 out);
-		if (r != -ENXIO || !lacks_reader(vfs, at, flags))
+		r = vfs_open_how(vfs, at->dir, at->path, &as, out);
+		if (r != -ENXIO || !lacks_reader(vfs, at, as.flags))
 			break;
 		deadline_after(&pause, &deadline);
 		if ((r = task_sleep(t, &deadline)) < 0)

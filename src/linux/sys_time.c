@@ -143,10 +143,15 @@ int64_t sys_clock_gettime(struct task *t, const uint64_t a[6])
 int64_t sys_clock_getres(struct task *t, const uint64_t a[6])
 {
 	clockid_t id = (clockid_t)a[0];
-	struct timespec time = {.tv_nsec = 1};
+	struct timespec time;
 	struct cpu_clock cpu;
 
-	if (!cpu_clock_decode(t, id, &cpu) && (id < 0 || clock_getres(id, &time) < 0))
+	/* Those that count by ticks tell how long these are: the same for all. */
+	if (cpu_clock_decode(t, id, &cpu))
+		id = id < 0 ? (clockid_t)(((unsigned)id & CPU_CLOCK_MASK) | ~7u) : id;
+	else if (id < 0)
+		return -EINVAL;
+	if (clock_getres(id, &time) < 0)
 		return -EINVAL;
 	return a[1] && mm_put(&t->process->mm, a[1], &time) < 0 ? -EFAULT : 0;
 }
@@ -349,10 +354,8 @@ int64_t sys_clock_nanosleep(struct task *t, const uint64_t a[6])
 
 	if (!is_cpu && (id < 0 || id > CLOCK_TAI || id == 10)) /* CLOCK_SGI_CYCLE was 10 */
 		return -EINVAL;
-	if (id == CLOCK_THREAD_CPUTIME_ID)
-		return -EINVAL;
-	if (id == CLOCK_MONOTONIC_RAW || id == CLOCK_REALTIME_COARSE ||
-	    id == CLOCK_MONOTONIC_COARSE)
+	if (id == CLOCK_THREAD_CPUTIME_ID || id == CLOCK_MONOTONIC_RAW ||
+	    id == CLOCK_REALTIME_COARSE || id == CLOCK_MONOTONIC_COARSE)
 		return -EOPNOTSUPP;
 	if (mm_get(&t->process->mm, &time, a[2]) < 0)
 		return -EFAULT;

@@ -24,7 +24,7 @@ struct syscall_entry {
 	 *
 	 *   d int, l 64-bit, u unsigned, x hex, o octal, p address, S signal
 	 *   f descriptor, D directory descriptor
-	 *   s path, n other string
+	 *   s path, n other name
 	 *   b buffer (length: the next argument), B the same, filled by the call
 	 *   i iovec (count: the next argument), I the same, filled; t timespec, T the same, filled
 	 *
@@ -50,11 +50,12 @@ extern const struct syscall_entry syscall_table[SYSCALL_COUNT];
 int64_t syscall_dispatch(struct task *t);
 
 /*
- * The path that is argument `which` (0: the first path among the call's arguments, 1: the second)
- * and lies at `va`, into buf[VFS_PATH_MAX]. Its length, -EFAULT or -ENAMETOOLONG; an empty one is
- * the caller's to judge. All path calls get their paths by this and read none by themselves: if
- * there is a policy or a trace, the path was copied before it was asked, and this gives that
- * copy, so that what was allowed is what is used, whatever the guest's other threads write there.
+ * A path, or another name (of an attribute, of a memfd), among the call's arguments, into
+ * buf[VFS_PATH_MAX]: `which` is 0 for the first of them, 1 for the second, and `va` where it
+ * lies. Its length, -EFAULT or -ENAMETOOLONG; an empty one is the caller's to judge. All calls
+ * get their paths by this and read none by themselves: if there is a policy or a trace, they
+ * were copied before it was asked, and this gives that copy, so that what was allowed is what is
+ * used, whatever the guest's other threads write there.
  */
 ssize_t task_path(struct task *t, int which, uint64_t va, char *buf);
 

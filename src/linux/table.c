@@ -6,13 +6,6 @@
 #include "linux/process.h"
 #include "linux/trace.h"
 
-/* Until all of them are written: those that are missing are NULL, ENOSYS. */
-#define SYSCALL(number, name, args) __attribute__((weak)) syscall_fn sys_##name;
-#define REFUSED(number, name, args)
-#include "linux/syscalls.def"
-#undef SYSCALL
-#undef REFUSED
-
 const struct syscall_entry syscall_table[SYSCALL_COUNT] = {
 #define SYSCALL(number, name, args) [number] = {#name, sys_##name, args},
 #define REFUSED(number, name, args) [number] = {#name, NULL, args},
@@ -57,11 +50,12 @@ static int64_t call(struct task *t, const struct syscall_entry *entry, const uin
 
 /* --- Paths -------------------------------------------------------------------------------- */
 
-/* The paths of a call as they were when it began. */
+/* The paths and other names of a call as they were when it began. */
 struct syscall_paths {
 	struct {
 		uint64_t va;
 		ssize_t len; /* or -errno */
+		bool is_path;
 		char text[VFS_PATH_MAX];
 	} path[2];
 };
@@ -72,9 +66,10 @@ static void copy_paths(struct task *t, const char *args, const uint64_t a[6],
 	int n = 0;
 
 	for (int i = 0; i < 6 && args[i]; i++) {
-		if (args[i] != 's' || n == (int)ARRAY_SIZE(paths->path))
+		if ((args[i] != 's' && args[i] != 'n') || n == (int)ARRAY_SIZE(paths->path))
 			continue;
 		paths->path[n].va = a[i];
+		paths->path[n].is_path = args[i] == 's';
 		paths->path[n].len = mm_read_string(&t->process->mm, paths->path[n].text,
 						    sizeof(paths->path[n].text), a[i]);
 		if (paths->path[n].len < 0)
@@ -84,6 +79,7 @@ static void copy_paths(struct task *t, const char *args, const uint64_t a[6],
 	for (; n < (int)ARRAY_SIZE(paths->path); n++) {
 		paths->path[n].va = 0;
 		paths->path[n].len = -EFAULT;
+		paths->path[n].is_path = false;
 	}
 }
 
@@ -116,10 +112,14 @@ static int64_t ask_policy(struct task *t, const struct syscall_entry *entry,
 	int answer;
 
 	memcpy(asked.args, a, sizeof(asked.args));
-	if (t->paths->path[0].len >= 0)
-		asked.path = t->paths->path[0].text;
-	if (t->paths->path[1].len >= 0)
-		asked.path2 = t->paths->path[1].text;
+	for (size_t i = 0; i < ARRAY_SIZE(t->paths->path); i++) {
+		if (t->paths->path[i].len < 0 || !t->paths->path[i].is_path)
+			continue;
+		if (!asked.path)
+			asked.path = t->paths->path[i].text;
+		else
+			asked.path2 = t->paths->path[i].text;
+	}
 	answer = p->policy(p->policy_context, &asked);
 	if (answer == 0)
 		return 0;

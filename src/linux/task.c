@@ -53,16 +53,26 @@ void task_kick(struct task *t)
 	syscall(SYS_futex, &t->kicked, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
 }
 
-/* What there is to look at is looked at from here on. */
-static void take_kick(struct task *t)
+static void drain_kicks(struct task *t)
 {
 	uint64_t count;
 
+	/* EAGAIN: there are none. */
+	if (read(t->kick_fd, &count, sizeof(count)) < 0)
+		return;
+}
+
+/*
+ * What there is to look at is looked at from here on. The other thread may still be on its way
+ * from setting `kicked` to the rest: what of it comes late is taken where it is noticed, in
+ * task_poll() and after_kick().
+ */
+static void take_kick(struct task *t)
+{
 	if (!atomic_load(&t->kicked))
 		return;
 	hv_vcpu_unkick(t->vcpu);
-	if (read(t->kick_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
-		return;
+	drain_kicks(t);
 	atomic_store(&t->kicked, 0);
 }
 
@@ -112,9 +122,10 @@ int task_poll(struct task *t, struct pollfd *fds, nfds_t n, const struct timespe
 		if (!all)
 			return -ENOMEM;
 	}
-	memcpy(all, fds, n * sizeof(*fds));
+	if (n)
+		memcpy(all, fds, n * sizeof(*fds));
 	all[n] = (struct pollfd){.fd = t->kick_fd, .events = POLLIN};
-	do {
+	for (;;) {
 		struct timespec left;
 
 		if (deadline)
@@ -122,15 +133,20 @@ int task_poll(struct task *t, struct pollfd *fds, nfds_t n, const struct timespe
 		if (atomic_load(&t->kicked))
 			return -EINTR;
 		r = ppoll(all, n + 1, deadline ? &left : NULL, NULL);
-	} while (r < 0 && errno == EINTR);
-	if (r < 0)
-		return -errno;
-	memcpy(fds, all, n * sizeof(*fds));
-	if (all[n].revents) {
-		r--;
-		if (!r)
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return -errno;
+		if (!all[n].revents)
+			break;
+		if (--r > 0)
+			break;
+		if (atomic_load(&t->kicked))
 			return -EINTR;
+		drain_kicks(t); /* of a kick that was taken before */
 	}
+	if (n)
+		memcpy(fds, all, n * sizeof(*fds));
 	return r;
 }
 
@@ -521,6 +537,8 @@ static int after_kick(struct task *t, struct hv_exit *exit, mayfly_error *err)
 {
 	int r = hv_vcpu_get_regs(t->vcpu, &t->regs, err);
 
+	/* take_kick() has no reason to, if this came late. */
+	hv_vcpu_unkick(t->vcpu);
 	if (r < 0)
 		return r;
 	if (t->regs.rip == PROG_GATE_SYSRET) {
@@ -532,7 +550,6 @@ static int after_kick(struct task *t, struct hv_exit *exit, mayfly_error *err)
 	if (t->regs.rip != PROG_GATE_SYSCALL &&
 	    !is_in(t->regs.rip, PROG_SUPERVISOR_VA, PAGE_SIZE))
 		return 0;
-	hv_vcpu_unkick(t->vcpu);
 	r = hv_vcpu_run(t->vcpu, exit, err);
 	return r < 0 ? r : hv_vcpu_get_regs(t->vcpu, &t->regs, err);
 }

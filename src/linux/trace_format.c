@@ -108,20 +108,7 @@ static void put_address(struct text *out, uint64_t va)
 		text_print(out, "NULL");
 }
 
-static void put_string(struct text *out, struct task *t, uint64_t va)
-{
-	char string[VFS_PATH_MAX];
-	ssize_t len =
-		va ? mm_read_string(&t->process->mm, string, sizeof(string), va) : -EFAULT;
-
-	if (len >= 0)
-		text_quote(out, string, (size_t)(len > SHOWN_PATH ? SHOWN_PATH : len),
-			   len > SHOWN_PATH);
-	else
-		put_address(out, va);
-}
-
-/* The `which`th path: what the call itself gets, or got. */
+/* The `which`th path or name: what the call itself gets, or got. */
 static void put_path(struct text *out, struct task *t, int which, uint64_t va)
 {
 	char path[VFS_PATH_MAX];
@@ -248,12 +235,10 @@ static void put_argument(struct text *out, const struct arguments *args, const c
 		put_signal(out, (int)v);
 		break;
 	case 's':
-		for (unsigned j = 0; j < i; j++)
-			which += letters[j] == 's';
-		put_path(out, args->t, which, v);
-		break;
 	case 'n':
-		put_string(out, args->t, v);
+		for (unsigned j = 0; j < i; j++)
+			which += letters[j] == 's' || letters[j] == 'n';
+		put_path(out, args->t, which, v);
 		break;
 	case 'b':
 		put_bytes(out, args->t, v, i < 5 ? args->a[i + 1] : 0);

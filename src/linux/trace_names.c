@@ -349,6 +349,13 @@ static const struct constant eventfd_bits[] = {
 	C(EFD_SEMAPHORE), C(EFD_CLOEXEC), C(EFD_NONBLOCK), END
 };
 
+/* arch/x86/include/uapi/asm/prctl.h */
+static const struct constant arch_options[] = {
+	{0x1001, "ARCH_SET_GS"}, {0x1002, "ARCH_SET_FS"}, {0x1003, "ARCH_GET_FS"},
+	{0x1004, "ARCH_GET_GS"}, {0x1011, "ARCH_GET_CPUID"}, {0x1012, "ARCH_SET_CPUID"},
+	{0x3001, "ARCH_CET_STATUS"}, {0x5003, "ARCH_SHSTK_STATUS"}, END
+};
+
 static const struct constant new_fd_bits[] = {
 	C(O_CLOEXEC), C(O_NONBLOCK), C(O_DIRECT), END
 };
@@ -388,6 +395,7 @@ static const struct constants known[] = {
 	{'a', NULL, 0, NULL, at_bits},
 	{'c', NULL, ALL, prctl_options, NULL},
 	{'g', NULL, 0, NULL, random_bits},
+	{'h', NULL, ALL, arch_options, NULL},
 	{'k', NULL, ALL, clocks, NULL},
 	{'m', "F_OK", 0, NULL, rights},
 	{'q', NULL, 0, NULL, new_fd_bits},

@@ -217,18 +217,25 @@ static void mount_attach(struct vfs *vfs, struct vfs_mount *m, struct vfs_mount 
 	vfs->root = m;
 }
 
+/* What is mounted, wherever that is. */
+struct source {
+	enum vfs_mount_kind kind;
+	const char *host;
+	bool writable;
+};
+
 /* `guest`: canonical, without a slash at the end; its directory is in `parent`. */
-static int mount_at(struct vfs *vfs, struct vfs_mount *parent, enum vfs_mount_kind kind,
-		    const char *host, const char *guest, bool writable, mayfly_error *err)
+static int mount_at(struct vfs *vfs, struct vfs_mount *parent, const struct source *from,
+		    const char *guest, mayfly_error *err)
 {
-	struct vfs_mount *m = mount_alloc(vfs, kind, guest, writable);
+	struct vfs_mount *m = mount_alloc(vfs, from->kind, guest, from->writable);
 	int r = MAYFLY_OK;
 
 	if (!m)
 		return fail(err, MAYFLY_E_NOMEM, "%s: too many mounts, or no memory", guest);
-	if (kind == VFS_HOST || kind == VFS_OVERLAY)
-		r = open_root(m, host, err);
-	if (r == MAYFLY_OK && kind != VFS_HOST && kind != VFS_PROC) {
+	if (from->kind == VFS_HOST || from->kind == VFS_OVERLAY)
+		r = open_root(m, from->host, err);
+	if (r == MAYFLY_OK && from->kind != VFS_HOST && from->kind != VFS_PROC) {
 		r = new_root(m);
 		if (r < 0)
 			r = mount_error(err, r, guest);
@@ -247,7 +254,7 @@ struct place {
 	struct vfs_mount *mount;
 	struct memnode *node; /* counted */
 	char path[VFS_PATH_MAX];
-	bool is_link, is_directory;
+	bool is_directory;
 };
 
 static int look(struct walk *w, void *context)
@@ -293,6 +300,7 @@ static int force_make(struct memnode *dir, const char *name, mode_t mode, const 
 static int make_directory(struct vfs *vfs, struct place *at, const char *name,
 			  mayfly_error *err)
 {
+	const struct source nothing = {.kind = VFS_MEMORY};
 	char path[VFS_PATH_MAX];
 	int r;
 
@@ -311,8 +319,8 @@ static int make_directory(struct vfs *vfs, struct place *at, const char *name,
 		if (r < 0)
 			return mount_error(err, r, path);
 	} else {
-		/* Of the host nothing is changed: an empty directory hides that it is not there. */
-		r = mount_at(vfs, at->mount, VFS_MEMORY, NULL, path, false, err);
+		/* The host is not changed: an empty directory hides that none is there. */
+		r = mount_at(vfs, at->mount, &nothing, path, err);
 		if (r < 0)
 			return r;
 	}
@@ -376,16 +384,15 @@ static bool make_link(struct vfs *vfs, struct place *at, const char *host, const
 	return false;
 }
 
-static int mount_in(struct vfs *vfs, struct place *at, enum vfs_mount_kind kind,
-		    const char *host, const char *last, bool writable, mayfly_error *err)
+static int mount_in(struct vfs *vfs, struct place *at, const struct source *from,
+		    const char *last, mayfly_error *err)
 {
 	struct place there = {0};
 	char path[VFS_PATH_MAX];
-	int r;
 
 	if (snprintf(path, sizeof(path), "%s/%s", at->path, last) >= (int)sizeof(path))
 		return mount_error(err, -ENAMETOOLONG, at->path);
-	if (host && make_link(vfs, at, host, last, path))
+	if (from->host && make_link(vfs, at, from->host, last, path))
 		return MAYFLY_OK;
 	/* On a link: on what it leads to. */
 	if (walk_do(vfs, NULL, path, WALK_FOLLOW, look, &there) == 0 && there.path[0] &&
@@ -396,13 +403,13 @@ static int mount_in(struct vfs *vfs, struct place *at, enum vfs_mount_kind kind,
 		at->mount = strcmp(m->guest, path) == 0 ? m->parent : m;
 	}
 	memnode_put(there.node);
-	r = mount_at(vfs, at->mount, kind, host, path, writable, err);
-	return r;
+	return mount_at(vfs, at->mount, from, path, err);
 }
 
 int vfs_mount(struct vfs *vfs, enum vfs_mount_kind kind, const char *host, const char *guest,
 	      bool writable, mayfly_error *err)
 {
+	const struct source from = {kind, host, writable};
 	_cleanup_free_ char *copy = strdup(guest);
 	struct place at = {0};
 	char *last = NULL;
@@ -414,10 +421,10 @@ int vfs_mount(struct vfs *vfs, enum vfs_mount_kind kind, const char *host, const
 		return fail(err, MAYFLY_E_INVALID,
 			    "%s: where it is mounted must be an absolute path", guest);
 	if (guest[strspn(guest, "/")] == '\0')
-		return mount_at(vfs, NULL, kind, host, "", writable, err);
+		return mount_at(vfs, NULL, &from, "", err);
 	r = find_place(vfs, copy, &at, &last, err);
 	if (r == MAYFLY_OK)
-		r = mount_in(vfs, &at, kind, host, last, writable, err);
+		r = mount_in(vfs, &at, &from, last, err);
 	memnode_put(at.node);
 	return r;
 }

@@ -41,11 +41,11 @@ void vfs_free(struct vfs *vfs);
 
 /*
  * Mount `host` (path on the host; must exist; NULL but for HOST and OVERLAY) on `guest`, an
- * absolute path, whose missing directories are made (never the host's). A file on a file's name.
- * Later mounts cover earlier ones; a mount on "/" keeps what is mounted beneath. Where `host` is
- * a symbolic link, has the same path as `guest`, and leads to something that was mounted before,
- * the guest gets the same link instead: mount /usr before /bin. Errors: INVALID, IO (which names
- * the path), NOMEM.
+ * absolute path, whose missing directories are made (never the host's). A file on a file's
+ * name. Later mounts cover earlier ones; a mount on "/" keeps what is mounted beneath. Where
+ * `host` is a symbolic link, has the same path as `guest`, and leads to something that was
+ * mounted before, the guest gets the same link instead: mount /usr before /bin. Errors:
+ * INVALID, IO (which names the path), NOMEM.
  */
 int vfs_mount(struct vfs *vfs, enum vfs_mount_kind kind, const char *host, const char *guest,
 	      bool writable, mayfly_error *err);
@@ -71,9 +71,9 @@ int vfs_stat(struct vfs *vfs, struct file *dir, const char *path, int flags, str
 int vfs_fstat(struct vfs *vfs, struct file *file, struct stat *st);
 
 /* The host's view of a name, for bind(2) and connect(2) of Unix sockets in writable mounts: an
- * O_PATH descriptor of the directory and the last component. -errno; -EACCES where not writable;
- * -EOPNOTSUPP where names are in memory: vfs_mknod() makes them there. The name may be, or
- * become, a symbolic link: connect(2) is for an O_PATH | O_NOFOLLOW descriptor of it.
+ * O_PATH descriptor of the directory and the last component. -errno; -EACCES where not
+ * writable; -EOPNOTSUPP where names are in memory: vfs_mknod() makes them there. The name may
+ * be, or become, a symbolic link: connect(2) is for an O_PATH | O_NOFOLLOW descriptor of it.
  */
 int vfs_parent(struct vfs *vfs, const char *path, int *dir_fd, char name[VFS_NAME_MAX + 1]);
 

@@ -30,7 +30,7 @@
 #include "linux/vfs.h"
 
 #define VFS_MAX_NODES ((uint32_t)1 << 20) /* in memory, of one program */
-#define VFS_CACHED_MEMFDS 64		  /* files in memory that nobody has open, as memfds */
+#define VFS_CACHED_MEMFDS 64		  /* memfds of files that nobody has open */
 #define VFS_MAX_MOUNTS 1024
 #define VFS_NODE_COST 512 /* bytes charged for a node, and for a name, beside its length */
 #define VFS_NAME_COST 96
@@ -165,8 +165,10 @@ void memdir_remove_locked(struct mementry *entry);
 /* Counted *out; -ENOENT. *lower: not in memory, but dir->lower may have it. */
 int memdir_lookup(struct memnode *dir, const char *name, struct memnode **out, bool *lower);
 void memtree_clear_locked(struct memnode *root);
-/* The path of a directory within its mount, "" or "/a/b", at the end of buf; NULL: removed or too
- * long. At least the read lock. */
+/*
+ * The path of a directory within its mount, "" or "/a/b", at the end of buf; NULL: removed or
+ * too long. At least the read lock.
+ */
 char *memdir_path(const struct memnode *dir, char *buf, size_t size);
 bool memdir_removed(const struct memnode *dir);
 void memnode_touch(struct memnode *node, bool contents);
@@ -299,7 +301,7 @@ void walk_fini(struct walk *w);
 int walk_expand(struct walk *w);
 /* Host directory and path beneath it of path[0, len), for host_open_beneath(). */
 int walk_host(const struct walk *w, size_t len, int *dir, char path[VFS_PATH_MAX]);
-/* open O_PATH what the walk is at (HOST, or OVERLAY beyond its node); for `named`, the directory. */
+/* Open what the walk is at (HOST, or OVERLAY beyond its node); for `named`, the directory. */
 int walk_open(const struct walk *w, int flags);
 /* Whether the host's kernel is to be asked (HOST, or OVERLAY beyond its node). */
 static inline bool walk_on_host(const struct walk *w)
@@ -375,9 +377,14 @@ int vfs_truncate(struct vfs *vfs, struct file *dir, const char *path, uint64_t s
 
 /* --- Opening (vfs_open.c) ----------------------------------------------------------------- */
 
-/* As vfs_open() with WALK_ flags for RESOLVE_. */
-int vfs_open_how(struct vfs *vfs, struct file *dir, const char *path, int flags, mode_t mode,
-		 unsigned resolve, struct file **out);
+/* What openat2(2) is told. */
+struct vfs_how {
+	int flags;
+	mode_t mode;
+	unsigned resolve; /* WALK_ flags for RESOLVE_ */
+};
+int vfs_open_how(struct vfs *vfs, struct file *dir, const char *path, const struct vfs_how *how,
+		 struct file **out);
 /* memfd_create(2): a file without a name. */
 int vfs_memfd(struct vfs *vfs, const char *name, bool sealing, struct file **out);
 /* What path[] of a walk is to the guest. */
@@ -393,7 +400,7 @@ bool vfs_list_has(const struct vfs_list *list, const char *name);
 ssize_t vfs_getdents(struct file *file, void *buffer, size_t size);
 void vfs_list_free(struct vfs *vfs, struct vfs_list *list);
 
-/* --- /proc and /dev (procfs.c, proc_text.c, proc_system.c, devfs.c) ------------------------ */
+/* --- /proc and /dev (procfs.c, proc_text.c, proc_system.c, devfs.c) ----------------------- */
 
 enum proc_type { PROC_NONE, PROC_DIR, PROC_FILE, PROC_LINK, PROC_FD };
 

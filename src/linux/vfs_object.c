@@ -154,7 +154,7 @@ int vfs_object_stat(struct vfs_object *o, struct stat *st)
 	int r;
 
 	memset(st, 0, sizeof(*st));
-	if (o->node &&
+	if (o->node && o->mount &&
 	    !(o->fd >= 0 && o->node->lower && !o->node->own_attributes && !o->node->own_data)) {
 		r = memnode_stat(o->node, st);
 		st->st_dev = o->mount->dev;

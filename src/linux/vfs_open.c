@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Opening. What the host's kernel has is first opened O_PATH, which does nothing to it; only
- * when it turned out to be a regular file or a directory (a FIFO, in a writable mount) that very
- * inode is opened for good, by /proc/self/fd.
+ * when it turned out to be a regular file or a directory (a FIFO, in a writable mount) that
+ * very inode is opened for good, by /proc/self/fd.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -420,8 +420,8 @@ static int open_proc(struct walk *w, const struct opening *q)
 }
 
 /*
- * A stream is what the caller gave, with the rights that it gave: another descriptor of the same
- * open file description.
+ * A stream is what the caller gave, with the rights that it gave: another descriptor of the
+ * same open file description.
  */
 static int open_stream(struct file *of, const struct opening *q)
 {
@@ -560,12 +560,13 @@ static int check_flags(int *flags)
 	return 0;
 }
 
-int vfs_open_how(struct vfs *vfs, struct file *dir, const char *path, int flags, mode_t mode,
-		 unsigned resolve, struct file **out)
+int vfs_open_how(struct vfs *vfs, struct file *dir, const char *path, const struct vfs_how *how,
+		 struct file **out)
 {
 	mode_t umask = vfs->p ? vfs->p->umask : 0;
-	struct opening q = {.flags = flags, .mode = mode & 07777 & ~umask, .out = out};
-	int r = check_flags(&q.flags);
+	struct opening q = {how->flags, how->mode & 07777 & ~umask, out};
+	unsigned resolve = how->resolve;
+	int flags = how->flags, r = check_flags(&q.flags);
 
 	if (r < 0)
 		return r;
@@ -579,7 +580,7 @@ int vfs_open_how(struct vfs *vfs, struct file *dir, const char *path, int flags,
 int vfs_open(struct vfs *vfs, struct file *dir, const char *path, int flags, mode_t mode,
 	     struct file **out)
 {
-	return vfs_open_how(vfs, dir, path, flags, mode, 0, out);
+	return vfs_open_how(vfs, dir, path, &(const struct vfs_how){flags, mode, 0}, out);
 }
 
 int vfs_memfd(struct vfs *vfs, const char *name, bool sealing, struct file **out)

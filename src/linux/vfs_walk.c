@@ -360,7 +360,7 @@ static int step_in_memory(struct walk *w, const char *name, bool last)
 	struct memnode *child;
 	int r;
 
-	if (!S_ISDIR(w->node->mode))
+	if (!w->node || !S_ISDIR(w->node->mode))
 		return -ENOTDIR;
 	if ((r = memnode_permits(w->node, X_OK)) < 0)
 		return r;
@@ -538,14 +538,14 @@ static int step_up(struct walk *w)
 	return leave_mount(w);
 }
 
-/* The next component of the rest: its length, 0: there is none. *last: nothing but slashes behind. */
+/* The next component of the rest: its length, 0 for none. *last: nothing but slashes behind. */
 static size_t next_component(struct walk *w, bool *last, bool *slash)
 {
 	const char *s, *e;
 
 	while (w->rest[w->rest_at] == '/')
 		w->rest_at++;
-	s = e = w->rest + w->rest_at;
+	e = w->rest + w->rest_at;
 	while (*e && *e != '/')
 		e++;
 	for (*slash = *e == '/', s = e; *s == '/'; s++)

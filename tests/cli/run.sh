@@ -564,17 +564,26 @@ test_statistics_are_a_table_and_a_summary() {
 
 # --- Network --------------------------------------------------------------------------------------
 
+# Below those that the kernel gives out by itself.
+choose_port() {
+	port=$((20000 + $(od -An -N2 -tu2 /dev/urandom) % 12000))
+}
+
 # serve: a server of the host at 127.0.0.1:$port, which keeps what it gets in the file got.
 serve() {
-	port=$((20000 + $(od -An -N2 -tu2 /dev/urandom) % 20000))
-	hex=$(printf %04X $port)
-	# Open for a while: at the end of its input it would not wait for what is sent.
-	{ echo answer && sleep 3; } | timeout 20 "$busybox" nc -l -p $port >got 2>/dev/null &
-	server=$!
 	n=0
-	until grep -qsi ":$hex 0*:0000 0A" /proc/net/tcp /proc/net/tcp6; do
+	server=
+	until grep -qsi ":$(printf %04X "${port-0}") 0*:0000 0A" /proc/net/tcp /proc/net/tcp6; do
 		n=$((n + 1))
 		[ $n -lt 100 ] || fail "the server did not start"
+		# Also if the port was somebody else's.
+		if [ -z "$server" ] || ! kill -0 "$server" 2>/dev/null; then
+			choose_port
+			# Open for a while: at the end of its input it would not wait for what is sent.
+			{ echo answer && sleep 3; } |
+				timeout 20 "$busybox" nc -l -p $port >got 2>/dev/null &
+			server=$!
+		fi
 		sleep 0.05
 	done
 }
@@ -639,7 +648,7 @@ test_other_addresses_than_a_granted_one_are_not_reached() {
 
 test_published_port_is_reached() {
 	needs_busybox
-	port=$((20000 + $(od -An -N2 -tu2 /dev/urandom) % 20000))
+	choose_port
 	{ echo answer && sleep 3; } |
 		"$MAYFLY" run --timeout 20s --publish $port:80 "$busybox" nc -l -p 80 >got 2>err &
 	server=$!

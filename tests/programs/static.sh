@@ -38,6 +38,22 @@ test_memory() {
 	both c_memory_static
 }
 
+test_signal_masks() {
+	both c_signal_masks_static
+}
+
+test_signal_nested() {
+	both c_signal_nested_static
+}
+
+test_signal_threads() {
+	both c_signal_threads_static
+}
+
+test_signal_vectors() {
+	both c_signal_vectors_static
+}
+
 test_signals() {
 	both c_signals_static
 }
@@ -48,6 +64,14 @@ test_start() {
 
 test_threads() {
 	both c_threads_static
+}
+
+test_time_clocks() {
+	both c_time_clocks_static
+}
+
+test_time_timers() {
+	both c_time_timers_static
 }
 
 test_time() {

@@ -216,6 +216,11 @@ static void both_paths_are_shown(void **state)
 	assert_string_equal(seen.path2, "/to");
 }
 
+static void take_name(void)
+{
+	given_len = task_path(t, 1, FAKE_VA + 100, given);
+}
+
 static void names_that_are_no_paths_are_not_shown(void **state)
 {
 	uint64_t name = fake_string(p, 100, "user.name");
@@ -223,9 +228,11 @@ static void names_that_are_no_paths_are_not_shown(void **state)
 	(void)state;
 	fake_string(p, 0, "/file");
 	set_policy(-EACCES);
+	seen.meanwhile = take_name;
 	dispatch(SYS_getxattr, ARGS(FAKE_VA, name, 0, 0));
 	assert_string_equal(seen.path, "/file");
 	assert_false(seen.has_path2);
+	assert_string_equal(given, "user.name");
 	dispatch(SYS_memfd_create, ARGS(name, 0));
 	assert_false(seen.has_path);
 }

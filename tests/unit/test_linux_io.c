@@ -706,6 +706,81 @@ static void tee_duplicates(void **state)
 	assert_memory_equal(fake_memory(p, BUFFER - FAKE_VA), "twice", 5);
 }
 
+/* --- Files in memory ---------------------------------------------------------------------- */
+
+static void make_vfs(void)
+{
+	mayfly_error err;
+	assert_int_equal(vfs_new(p, &p->vfs, &err), 0);
+}
+
+static void drop_vfs(void)
+{
+	files_close_range(&p->files, 0, UINT32_MAX, false);
+	vfs_free(p->vfs);
+	p->vfs = NULL;
+}
+
+static int64_t open_in_memory(const char *path, int flags)
+{
+	struct file *file;
+	assert_int_equal(vfs_open(p->vfs, NULL, path, flags, 0600, &file), 0);
+	return files_install(&p->files, file, 0, false);
+}
+
+static void files_in_memory_are_charged_before_they_grow(void **state)
+{
+	(void)state;
+	make_vfs();
+	assert_int_equal(open_in_memory("/tmp/f", O_RDWR | O_CREAT), 0);
+	uint64_t before = atomic_load(&p->mm.charged);
+	assert_int_equal(SYS(write, 0, FAKE_VA, 100000), 100000);
+	uint64_t charged = atomic_load(&p->mm.charged);
+	assert_in_range(charged - before, 100000, 110000);
+	/* Over what is there: no more. */
+	assert_int_equal(SYS(pwrite64, 0, FAKE_VA, 100000, 0), 100000);
+	assert_int_equal(atomic_load(&p->mm.charged), charged);
+	p->mm.limit = charged + 10000;
+	assert_int_equal(SYS(write, 0, FAKE_VA, 100000), -ENOSPC);
+	assert_int_equal(SYS(pwrite64, 0, FAKE_VA, 1, (uint64_t)1 << 40), -ENOSPC);
+	assert_int_equal(SYS(pwrite64, 0, FAKE_VA, 100, INT64_MAX - 10), -EFBIG);
+	assert_int_equal(SYS(write, 0, FAKE_VA, 1000), 1000);
+	drop_vfs();
+}
+
+static void appending_in_memory_ends_when_the_flag_does(void **state)
+{
+	(void)state;
+	make_vfs();
+	assert_int_equal(open_in_memory("/tmp/f", O_RDWR | O_CREAT | O_APPEND), 0);
+	assert_int_equal(SYS(pwrite64, 0, text("abc"), 3, 0), 3);
+	assert_int_equal(SYS(pwrite64, 0, BUFFER, 3, 0), 3);
+	assert_int_equal(SYS(fcntl, 0, F_SETFL, 0), 0);
+	assert_int_equal(SYS(pwrite64, 0, text("def"), 3, 1), 3);
+	assert_int_equal(SYS(lseek, 0, 0, SEEK_END), 6);
+	assert_int_equal(SYS(fcntl, 0, F_SETFL, O_APPEND), 0);
+	assert_int_equal(SYS(pwrite64, 0, text("ghi"), 3, 0), 3);
+	assert_int_equal(SYS(pread64, 0, BUFFER, 100, 0), 9);
+	assert_memory_equal(fake_memory(p, BUFFER - FAKE_VA), "adefbcghi", 9);
+	drop_vfs();
+}
+
+static void splicing_into_memory_is_charged(void **state)
+{
+	(void)state;
+	make_vfs();
+	assert_int_equal(open_in_memory("/tmp/f", O_RDWR | O_CREAT), 0);
+	assert_int_equal(SYS(pipe, BUFFER), 0);
+	assert_int_equal(SYS(write, 2, FAKE_VA, 50000), 50000);
+	uint64_t before = atomic_load(&p->mm.charged);
+	p->mm.limit = before + 20000;
+	assert_int_equal(SYS(splice, 1, 0, 0, 0, 50000, 0), -ENOSPC);
+	p->mm.limit = before + 60000;
+	assert_int_equal(SYS(splice, 1, 0, 0, 0, 50000, 0), 50000);
+	assert_in_range(atomic_load(&p->mm.charged) - before, 50000, 60000);
+	drop_vfs();
+}
+
 /* --- Durability --------------------------------------------------------------------------- */
 
 static void syncing_knows_what_it_is_for(void **state)
@@ -769,6 +844,9 @@ int main(void)
 		TEST(splice_checks_its_arguments),
 		TEST(splice_respects_the_file_size_limit),
 		TEST(tee_duplicates),
+		TEST(files_in_memory_are_charged_before_they_grow),
+		TEST(appending_in_memory_ends_when_the_flag_does),
+		TEST(splicing_into_memory_is_charged),
 		TEST(syncing_knows_what_it_is_for),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

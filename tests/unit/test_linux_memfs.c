@@ -403,7 +403,7 @@ static void attributes_of_users_are_kept(void **state)
 
 	(void)state;
 	assert_int_equal(tree_put("/tmp/f", "x"), 0);
-	memcpy(at, "value", 5);
+	memcpy(at, "value", sizeof("value"));
 	assert_int_equal(SYS(setxattr, tree_path("/tmp/f"), tree_path("user.a"),
 			     FAKE_VA + DATA_AT, 5, 0),
 			 0);

@@ -57,8 +57,8 @@ const char *tree_expand(const char *path)
 			*to++ = *path;
 			continue;
 		}
-		strcpy(to, tree_base);
-		to += strlen(to);
+		memcpy(to, tree_base, strlen(tree_base));
+		to += strlen(tree_base);
 	}
 	*to = '\0';
 	return out;
@@ -131,7 +131,7 @@ static void make_specials(void)
 
 static void make_tree(void)
 {
-	strcpy(tree_base, "/tmp/mayfly-vfs-XXXXXX");
+	snprintf(tree_base, sizeof(tree_base), "/tmp/mayfly-vfs-XXXXXX");
 	if (!mkdtemp(tree_base))
 		die("mkdtemp");
 	make_dir("outside");

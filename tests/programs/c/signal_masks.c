@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/select.h>
@@ -133,6 +134,7 @@ static void interruptions(int flags)
 	struct pollfd none = {.fd = -1};
 	sigset_t usr2 = only(SIGUSR2);
 	int pipes[2], epoll = epoll_create1(0), counter = eventfd(0, 0);
+	uint64_t value;
 	char byte;
 	siginfo_t info;
 
@@ -149,7 +151,7 @@ static void interruptions(int flags)
 	INTERRUPTED(pause());
 	if (!(flags & SA_RESTART)) {
 		INTERRUPTED(read(pipes[0], &byte, 1));
-		INTERRUPTED(read(counter, &byte, 8));
+		INTERRUPTED(read(counter, &value, sizeof(value)));
 	} else {
 		/* Ends all the same, by the other thread's second deed. */
 		INTERRUPTED(poll(&(struct pollfd){.fd = pipes[0], .events = POLLIN}, 1, 100));
@@ -235,8 +237,7 @@ static void descriptors(void)
 	NEED(read(one.fd, infos, sizeof(infos)) == 3 * sizeof(infos[0]));
 	for (int i = 0; i < 3; i++)
 		printf("signalfd: %u, code %d, value %d, from me %d\n", infos[i].ssi_signo,
-		       infos[i].ssi_code, infos[i].ssi_int,
-		       (int)infos[i].ssi_pid == getpid());
+		       infos[i].ssi_code, infos[i].ssi_int, (int)infos[i].ssi_pid == getpid());
 	REPORT(poll(&one, 1, 0));
 	REPORT(waits(SIGUSR1));
 	close(one.fd);

@@ -27,7 +27,7 @@ static void descend(int number, siginfo_t *info, void *context)
 	calls++;
 	if (++depth > deepest)
 		deepest = depth;
-	if (depth < 10)
+	if (calls < 10)
 		raise(number);
 	depth--;
 }
@@ -40,10 +40,8 @@ static void nesting(void)
 	printf("nodefer: %d calls, %d deep\n", calls, deepest);
 	calls = deepest = 0;
 	on(SIGUSR1, descend, 0);
-	depth = 8;
 	raise(SIGUSR1);
 	printf("deferred: %d calls, %d deep\n", calls, deepest);
-	depth = 0;
 }
 
 static int order[16], count;
@@ -55,8 +53,8 @@ static void note(int number, siginfo_t *info, void *context)
 	(void)info;
 	(void)context;
 	sigprocmask(SIG_BLOCK, NULL, &now);
-	order[count++] = number * 10 + sigismember(&now, SIGUSR2) * 2 +
-			 sigismember(&now, SIGUSR1);
+	order[count++] =
+		number * 10 + sigismember(&now, SIGUSR2) * 2 + sigismember(&now, SIGUSR1);
 }
 
 static void print_order(const char *what)
@@ -137,10 +135,12 @@ static void stacks(void)
 	NEED(!sigaltstack(&stack, NULL));
 	on(SIGUSR1, look_at_stack, SA_ONSTACK);
 	raise(SIGUSR1);
-	CHECK((char *)where >= stack_memory && (char *)where < stack_memory + sizeof(stack_memory));
+	CHECK((char *)where >= stack_memory &&
+	      (char *)where < stack_memory + sizeof(stack_memory));
 	on(SIGUSR1, look_at_stack, 0);
 	raise(SIGUSR1);
-	CHECK((char *)where < stack_memory || (char *)where >= stack_memory + sizeof(stack_memory));
+	CHECK((char *)where < stack_memory ||
+	      (char *)where >= stack_memory + sizeof(stack_memory));
 	stack.ss_flags = (int)(1u << 31); /* SS_AUTODISARM */
 	NEED(!sigaltstack(&stack, NULL));
 	on(SIGUSR1, look_at_stack, SA_ONSTACK);
@@ -156,7 +156,7 @@ static void red_zone(void)
 	long result, kept;
 
 	on(SIGUSR1, descend, 0);
-	depth = 10;
+	calls = 10;
 	__asm__ volatile("movq $0x1234, -128(%%rsp)\n\t"
 			 "syscall\n\t"
 			 "movq -128(%%rsp), %1"
@@ -164,7 +164,6 @@ static void red_zone(void)
 			 : "0"((long)SYS_kill), "D"((long)getpid()), "S"((long)SIGUSR1)
 			 : "rcx", "r11", "memory");
 	printf("red zone: %ld %lx\n", result, kept);
-	depth = 0;
 }
 
 static void set_registers(int number, siginfo_t *info, void *context)
@@ -233,7 +232,7 @@ static void bad_returns(void)
 
 	NEED(!sigaltstack(&stack, NULL));
 	on(SIGSEGV, leave, SA_ONSTACK);
-	memset(frame, 0xff, sizeof(frame));
+	frame[21] = ~(uint64_t)0; /* rip, no address at all; flags and mask are zero */
 	if (!sigsetjmp(back, 1))
 		__asm__ volatile("mov %0, %%rsp\n\tmov $15, %%eax\n\tsyscall"
 				 :

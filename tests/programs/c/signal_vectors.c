@@ -23,7 +23,10 @@ __attribute__((target("avx"))) static void fill_avx(int value)
 {
 	__m256i v = _mm256_set1_epi32(value);
 
-	__asm__ volatile("vmovdqa %0, %%ymm6\n\tvmovdqa %0, %%ymm15" : : "x"(v) : "xmm6", "xmm15");
+	__asm__ volatile("vmovdqa %0, %%ymm6\n\tvmovdqa %0, %%ymm15"
+			 :
+			 : "x"(v)
+			 : "xmm6", "xmm15");
 }
 
 static uint32_t magic(const ucontext_t *uc, int offset)
@@ -167,7 +170,7 @@ static void wild_pointer(int number, siginfo_t *info, void *context)
 static void refused(void)
 {
 	static void (*const handlers[])(int, siginfo_t *, void *) = {bad_mxcsr, bad_header,
-								       wild_pointer};
+								     wild_pointer};
 
 	on(SIGSEGV, leave, 0);
 	for (unsigned i = 0; i < 3; i++) {

@@ -141,8 +141,8 @@ static void absolute(clockid_t clock)
 		until_seen(1);
 	NEED(!clock_gettime(clock, &end));
 	printf("clock %d: not before %d", clock,
-	       end.tv_sec > at.it_value.tv_sec ||
-		       (end.tv_sec == at.it_value.tv_sec && end.tv_nsec >= at.it_value.tv_nsec));
+	       end.tv_sec > at.it_value.tv_sec || (end.tv_sec == at.it_value.tv_sec &&
+						   end.tv_nsec >= at.it_value.tv_nsec));
 	NEED(!timer_gettime(timer, &left));
 	printf(", then %ld %ld\n", left.it_value.tv_sec, left.it_value.tv_nsec);
 	/* In the past: at once. */
