@@ -391,6 +391,9 @@ static int time_calls(unsigned thousands, uint64_t *ns, mayfly_error *err)
 	r = mayfly_process_run(p, 0, &end, err);
 	*ns = now_ns() - began;
 	mayfly_process_free(p);
+	if (r == 0 && (end.end != MAYFLY_END_EXIT || end.status))
+		r = mayfly_error_set(err, MAYFLY_E_IO, "the no-op ended by %d, %d %s", (int)end.end,
+				     end.status, end.message);
 	return r;
 }
 

@@ -8,6 +8,8 @@
  * The first byte is of OPTION_ bits; then operations follow, see program_acts(). A thread that the
  * program makes gets the input from another place on. A thread that does nothing for a while is
  * kicked, as a time limit would do.
+ *
+ * With FUZZ_TRACE in the environment it prints each call, to see what an input does.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -61,6 +63,7 @@ static size_t all_len;
 static struct stream streams[MAX_VCPUS];
 static struct tree tree;
 static volatile uint8_t sink;
+static bool show;
 
 /* Who runs, for the thread that kicks; and how many operations there were. */
 static pthread_mutex_t running_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -301,6 +304,8 @@ static void touch(const char *text, size_t len)
 static void trace(void *context, const char *text, size_t len)
 {
 	(void)context;
+	if (show)
+		fwrite(text, 1, len, stderr);
 	for (size_t i = 0; i < len; i++)
 		CHECK(text[i] == '\n' || (text[i] >= 0x20 && text[i] <= 0x7e));
 }
@@ -429,7 +434,7 @@ static void prepare(mayfly_process_options *o, uint8_t options)
 {
 	static const mayfly_publish publish = {NULL, 0, 4000};
 
-	o->flags |= options & OPTION_TRACE ? MAYFLY_PROCESS_TRACE : 0;
+	o->flags |= show || (options & OPTION_TRACE) ? MAYFLY_PROCESS_TRACE : 0;
 	o->flags |= options & OPTION_STATS ? MAYFLY_PROCESS_STATS : 0;
 	o->trace_write = trace;
 	o->policy = options & OPTION_POLICY ? ask : NULL;
@@ -503,7 +508,8 @@ static void live(uint8_t options, const int fds[3])
 	if (options & OPTION_STATS)
 		trace_report(p->trace, trace, NULL);
 	process_free(p);
-	if (snap && (options & OPTION_AGAIN))
+	/* The first one tells the snapshot what is written, for the next. */
+	for (int i = 0; i < 2 && snap && (options & OPTION_AGAIN); i++)
 		run_again(snap, &o, &p);
 	mayfly_snapshot_unref(snap);
 }
@@ -514,6 +520,7 @@ static void first_time(void)
 	pthread_t thread;
 	sigset_t everything, old;
 
+	show = getenv("FUZZ_TRACE");
 	tree_make(&tree);
 	CHECK(tree_is_sound(&tree));
 	setrlimit(RLIMIT_FSIZE, &small);

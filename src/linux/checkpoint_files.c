@@ -335,7 +335,7 @@ static int load_event(struct process *p, int flags, struct reader *r, struct fil
 
 static int load_timer(struct process *p, int flags, struct reader *r, struct file **out)
 {
-	int clock = (int)get_count(r, CLOCK_BOOTTIME_ALARM), fd;
+	int clock = (int)get_count(r, CLOCK_BOOTTIME), fd;
 	struct itimerspec left;
 
 	get_bytes(r, &left, sizeof(left));
@@ -431,7 +431,8 @@ static int load_file(struct process *p, struct table *table, struct reader *r,
 		r->bad = r->bad || !*out;
 		return 0;
 	case FILE_DEVICE:
-		return load_named(p, path, flags, out, err);
+		*out = stream_of(p, path);
+		return *out ? 0 : load_named(p, path, flags, out, err);
 	case FILE_PATH:
 		return load_named(p, path, flags | O_PATH, out, err);
 	case FILE_PIPE:

@@ -23,6 +23,7 @@
 /* Headers must be within so many bytes of the file's beginning: linkers put them first. */
 #define HEADER_SIZE 65536
 #define MAX_PHDRS 256
+#define MAX_SYMBOL_BYTES ((uint64_t)32 << 20) /* that main() is searched in */
 #define STACK_SIZE ((uint64_t)8 << 20) /* RLIMIT_STACK's usual value */
 #define STACK_GUARD ((uint64_t)1 << 20)
 #define PIE_BASE 0x555555554000 /* as Linux (ELF_ET_DYN_BASE) */
@@ -126,7 +127,8 @@ static int64_t map_segment(struct mm *mm, const struct image *image, const Elf64
 	int64_t r = 0;
 
 	if (ph->p_filesz)
-		r = mm_map(mm, start, zero - start, prot, MAP_PRIVATE | MAP_FIXED, image->file,
+		r = mm_map(mm, start, zero - start, prot,
+			   MAP_PRIVATE | MAP_FIXED | MAP_POPULATE, image->file,
 			   page_down(ph->p_offset));
 	else
 		zero = start;
@@ -460,7 +462,8 @@ static uint64_t main_of_symbols(const struct elf_file *elf, int fd, uint64_t bia
 		at = (off_t)(elf->eh.e_shoff + (uint64_t)sh.sh_link * sizeof(sh));
 		if (pread(fd, &strings, sizeof(strings), at) != (ssize_t)sizeof(strings))
 			return 0;
-		for (uint64_t done = 0; done < sh.sh_size; done += sizeof(syms)) {
+		for (uint64_t done = 0; done < sh.sh_size && done < MAX_SYMBOL_BYTES;
+		     done += sizeof(syms)) {
 			ssize_t n = pread(fd, syms, sizeof(syms), (off_t)(sh.sh_offset + done));
 
 			for (ssize_t s = 0; s < n / (ssize_t)sizeof(syms[0]); s++) {
@@ -476,6 +479,7 @@ static uint64_t main_of_symbols(const struct elf_file *elf, int fd, uint64_t bia
 			if (n < (ssize_t)sizeof(syms))
 				break;
 		}
+		return 0; /* there is one such table */
 	}
 	return 0;
 }

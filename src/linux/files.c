@@ -143,9 +143,8 @@ struct file *file_new_numbered(struct files *files, enum file_kind kind, int fd,
 void file_put(struct file *file)
 {
 	if (file == NULL ||
-	    atomic_fetch_sub_explicit(&file->refs, 1, memory_order_release) != 1)
+	    atomic_fetch_sub_explicit(&file->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	atomic_thread_fence(memory_order_acquire);
 
 	epoll_forget(file);
 	file_locks_free(file);

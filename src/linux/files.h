@@ -78,7 +78,7 @@ struct file {
 	struct directory *dir;
 	/* Counted; memfs's file that it is open on: its size is charged. */
 	struct memnode *node;
-	/* FILE_SIGNAL: the set; the list of sigstate.h. Both under its lock. */
+	/* FILE_SIGNAL: the set, atomic; the list of sigstate.h, under its lock. */
 	uint64_t sigmask;
 	struct file *next_signalfd;
 	/* FILE_SOCKET. FILE_EVENT: type is EFD_SEMAPHORE or 0. FILE_TIMER: type is the clock. */
@@ -168,12 +168,12 @@ static inline int file_flags(const struct file *file)
 
 static inline bool file_readable(const struct file *file)
 {
-	return (file->flags & 3) != 1;
+	return (file_flags(file) & 3) != 1;
 }
 
 static inline bool file_writable(const struct file *file)
 {
-	return (file->flags & 3) != 0;
+	return (file_flags(file) & 3) != 0;
 }
 
 /*

@@ -93,6 +93,10 @@ int64_t sys_futex(struct task *t, const uint64_t a[6])
 		if (op == FUTEX_WAKE_BITSET && !(uint32_t)a[5])
 			return -EINVAL;
 		word = mm_word(&t->process->mm, a[0]);
+		/* Linux does not look at the memory of a private futex to wake no one. */
+		if (!word && a[1] & FUTEX_PRIVATE_FLAG && a[0] % sizeof(*word) == 0 &&
+		    a[0] < PROG_VA_END)
+			return 0;
 		if (!word)
 			return a[0] % sizeof(*word) ? -EINVAL : -EFAULT;
 		return host_futex(word, FUTEX_WAKE,

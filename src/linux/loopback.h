@@ -28,7 +28,7 @@
 /*
  * ... and of all listeners: each is a descriptor of the host that no guest descriptor pays for.
  */
-#define LOOPBACK_PENDING_MAX 512
+#define LOOPBACK_PENDING_MAX 256
 
 /* As net.ipv4.ip_local_port_range. */
 #define LOOPBACK_PORT_FIRST 32768

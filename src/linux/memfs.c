@@ -38,7 +38,7 @@ struct memnode *memnode_new_locked(struct vfs_mount *m, mode_t mode)
 	return node;
 }
 
-static void xattrs_free(struct memnode *node)
+void memnode_drop_xattrs_locked(struct memnode *node)
 {
 	struct memxattr *next;
 
@@ -48,6 +48,8 @@ static void xattrs_free(struct memnode *node)
 		free(x);
 	}
 	vfs_uncharge(node->mount->vfs, node->xattr_bytes);
+	node->xattrs = NULL;
+	node->xattr_bytes = 0;
 }
 
 static void node_free_locked(struct memnode *node)
@@ -57,7 +59,7 @@ static void node_free_locked(struct memnode *node)
 	if (S_ISDIR(node->mode))
 		memtree_clear_locked(node);
 	memdata_free_locked(node);
-	xattrs_free(node);
+	memnode_drop_xattrs_locked(node);
 	if (node->target)
 		vfs_uncharge(vfs, strlen(node->target));
 	free(node->buckets);

@@ -372,9 +372,9 @@ int mm_give_chunk(struct mm *mm, uint64_t va)
 }
 
 /* For a new area: chunks now if it is small, pages too if it is very small. */
-static int populate(struct mm *mm, const struct area *a)
+static int populate(struct mm *mm, const struct area *a, bool with_file)
 {
-	bool written = is_charged(a->prot, a);
+	bool written = is_charged(a->prot, a) && (with_file || !a->file);
 	struct run run;
 
 	if (!a->prot || a->end - a->start > EAGER_MAP || (a->flags & MAP_NORESERVE))
@@ -415,8 +415,9 @@ static int unmap(struct mm *mm, uint64_t start, uint64_t end)
 	return 0;
 }
 
-/* The area's place must be free. Takes its file's count. */
-static int place(struct mm *mm, const struct area *a)
+/* The area's place must be free. Takes its file's count. `with_file`: its pages, too, will be
+ * written soon. */
+static int place(struct mm *mm, const struct area *a, bool with_file)
 {
 	uint64_t charge = is_charged(a->prot, a) ? backed(mm, a->start, a->end) : 0;
 	int r;
@@ -433,7 +434,7 @@ static int place(struct mm *mm, const struct area *a)
 	r = host_map(mm, a, a->start, a->end);
 	if (r == 0) {
 		set_rights(mm, a->start, a->end, a->prot);
-		r = populate(mm, a);
+		r = populate(mm, a, with_file);
 	}
 	if (r < 0)
 		unmap(mm, a->start, a->end);
@@ -478,7 +479,7 @@ int64_t mm_map(struct mm *mm, uint64_t va, uint64_t len, uint32_t prot, uint32_t
 	       struct file *file, uint64_t offset)
 {
 	struct area a = {.prot = prot, .flags = flags & ~(uint32_t)MAP_FIXED, .offset = offset};
-	bool fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
+	bool fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE), populated = flags & MAP_POPULATE;
 	int r = 0;
 
 	if (!len || len > PROG_VA_END)
@@ -503,10 +504,10 @@ int64_t mm_map(struct mm *mm, uint64_t va, uint64_t len, uint32_t prot, uint32_t
 	}
 	a.start = va;
 	a.end = va + len;
-	a.flags &= ~(uint32_t)MAP_FIXED_NOREPLACE;
+	a.flags &= ~(uint32_t)(MAP_FIXED_NOREPLACE | MAP_POPULATE);
 	if (r == 0) {
 		a.file = file ? file_get(file) : NULL;
-		r = place(mm, &a);
+		r = place(mm, &a, populated);
 	}
 	pthread_rwlock_unlock(&mm->lock);
 	return r < 0 ? r : (int64_t)va;
@@ -631,7 +632,7 @@ static int64_t move(struct mm *mm, const struct area *from, uint64_t old, uint64
 	a.end = new + new_len;
 	if (a.file)
 		file_get(a.file);
-	r = place(mm, &a);
+	r = place(mm, &a, false);
 	if (r < 0)
 		return r;
 	/* Huge pages would have to be split one by one. */
@@ -658,7 +659,7 @@ static int grow(struct mm *mm, const struct area *from, uint64_t old_end, uint64
 	a.end = new_end;
 	if (a.file)
 		file_get(a.file);
-	return place(mm, &a);
+	return place(mm, &a, false);
 }
 
 static int64_t remap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len,
@@ -771,7 +772,7 @@ uint64_t mm_brk(struct mm *mm, uint64_t brk)
 		else if (new_end > old_end)
 			r = area_room(mm, old_end, new_end, new_end - old_end, PAGE_SIZE) ==
 					    old_end
-				    ? place(mm, &a)
+				    ? place(mm, &a, false)
 				    : -ENOMEM;
 		if (r == 0)
 			mm->brk = brk;
@@ -812,6 +813,7 @@ int mm_poke(struct mm *mm, uint64_t va, const uint8_t *expect, const uint8_t *by
 	const struct area *a;
 	uint8_t *host = mm_host_address(mm, va), *page;
 	int r = -EFAULT;
+	bool image;
 
 	if (!host && mm_give_chunk(mm, va) == 0)
 		host = mm_host_address(mm, va);
@@ -819,14 +821,17 @@ int mm_poke(struct mm *mm, uint64_t va, const uint8_t *expect, const uint8_t *by
 		return -EFAULT;
 	page = host - (uintptr_t)host % PAGE_SIZE;
 	pthread_rwlock_wrlock(&mm->lock);
+	/* Where a snapshot's image is mapped, the host may write anyway. */
+	image = mm->remapped && !bitmap_test(mm->remapped, (uint64_t)mm_chunk_of(mm, va));
 	if (is_code(mm, va, &a) && mm_charge(mm, PAGE_SIZE)) {
 		/* A copy of its own first: the file behind it may be cut short at any time. */
-		if (mprotect(page, PAGE_SIZE, PROT_READ | PROT_WRITE) == 0 &&
+		if ((image || mprotect(page, PAGE_SIZE, PROT_READ | PROT_WRITE) == 0) &&
 		    madvise(page, PAGE_SIZE, MADV_POPULATE_WRITE) == 0)
 			r = overwrite(host, expect, bytes, len);
 		if (r == 0)
 			mm_note_host_write(mm, host, len);
-		mprotect(page, PAGE_SIZE, host_prot(a->prot));
+		if (!image)
+			mprotect(page, PAGE_SIZE, host_prot(a->prot));
 	}
 	pthread_rwlock_unlock(&mm->lock);
 	return r;
@@ -999,21 +1004,47 @@ int mm_adopt_chunk(struct mm *mm, uint64_t va, uint32_t chunk)
 	return 0;
 }
 
-/* Part of an area, in one chunk: the image is mapped there as far as it goes. */
-static int apply(struct mm *mm, const struct area *a, uint64_t start, uint64_t end)
+/*
+ * Part of an area, or (NULL) of a hole between areas, in one chunk. The image is mapped there as
+ * far as it goes, readable and writable; behind it is nothing.
+ */
+static int apply_part(struct mm *mm, const struct area *a, uint64_t start, uint64_t end)
 {
 	uint8_t *host = mm_host_address(mm, start);
 	uint8_t *image_end = mm->base + mm->inst->snap->used;
-	int r = 0;
+	uint64_t len = end - start, in_image = 0;
+	int prot = host_prot(a ? a->prot : 0), r = 0;
 
-	if (host + (end - start) > image_end) {
-		uint64_t in_image = host < image_end ? (uint64_t)(image_end - host) : 0;
-
+	if (host < image_end)
+		in_image = (uint64_t)(image_end - host) < len ? (uint64_t)(image_end - host) : len;
+	if (in_image && prot != (PROT_READ | PROT_WRITE) && mprotect(host, in_image, prot) < 0)
+		return -errno;
+	if (a && in_image < len)
 		r = host_map(mm, a, start + in_image, end);
-	}
-	if (r == 0)
+	if (a && r == 0)
 		set_leaf(mm, start, end, a->prot);
 	return r;
+}
+
+static int apply_piece(struct mm *mm, uint64_t start)
+{
+	uint64_t end = start + MM_CHUNK, at = start;
+	int r = 0;
+
+	if (end > PROG_VA_END)
+		end = PROG_VA_END;
+	for (size_t i = area_find(mm, start);
+	     r == 0 && i < mm->nareas && mm->areas[i].start < end; i++) {
+		const struct area *a = &mm->areas[i];
+		uint64_t from = a->start > start ? a->start : start;
+
+		if (from > at)
+			r = apply_part(mm, NULL, at, from);
+		at = a->end < end ? a->end : end;
+		if (r == 0)
+			r = apply_part(mm, a, from, at);
+	}
+	return r == 0 && at < end ? apply_part(mm, NULL, at, end) : r;
 }
 
 int mm_apply(struct mm *mm, bool again)
@@ -1028,21 +1059,13 @@ int mm_apply(struct mm *mm, bool again)
 	}
 	if (!mm_charge(mm, charge))
 		return -ENOMEM;
-	for (size_t i = 0; i < mm->nareas; i++) {
-		const struct area *a = &mm->areas[i];
-		uint64_t next;
+	for (uint32_t i = 0; i <= mm->chunk_mask; i++) {
+		uint64_t e = atomic_load_explicit(&mm->chunk_table[i], memory_order_relaxed);
 
-		for (uint64_t at = a->start; at < a->end; at = next) {
-			int64_t chunk = mm_chunk_of(mm, at);
-
-			next = (at / MM_CHUNK + 1) * MM_CHUNK;
-			if (next > a->end)
-				next = a->end;
-			if (chunk < 0 || (again && !bitmap_test(mm->remapped, (uint64_t)chunk)))
-				continue;
-			if (apply(mm, a, at, next) < 0)
-				return -ENOMEM;
-		}
+		if (!e || (again && !bitmap_test(mm->remapped, (e & 0xffffff) - 1)))
+			continue;
+		if (apply_piece(mm, (e >> 24) * MM_CHUNK) < 0)
+			return -ENOMEM;
 	}
 	if (mm->remapped)
 		memset(mm->remapped, 0, bitmap_words(mm->max_chunks) * sizeof(uint64_t));

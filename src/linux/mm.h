@@ -128,7 +128,9 @@ void mm_uncharge(struct mm *mm, uint64_t bytes);
 int mm_init(struct mm *mm, struct instance *inst, uint64_t limit, mayfly_error *err);
 void mm_fini(struct mm *mm);
 
-/* mmap(2), with `file` (borrowed; counted by the area) instead of a descriptor. The address or
+/*
+ * MAP_POPULATE: private pages of a file are copied at once; else what is written to the file until
+ * they are is seen. mmap(2), with `file` (borrowed; counted by the area) instead of a descriptor. The address or
  * -errno. */
 int64_t mm_map(struct mm *mm, uint64_t va, uint64_t len, uint32_t prot, uint32_t flags,
 	       struct file *file, uint64_t offset);

@@ -28,6 +28,21 @@ void mm_note_host_write(struct mm *mm, const uint8_t *host, uint64_t len)
 				  __ATOMIC_RELAXED);
 }
 
+/* Only what can be written: the rest is as it was, and the host could not write it again. */
+static void note_writable(struct mm *mm, uint64_t va, const uint8_t *host, uint64_t len)
+{
+	pthread_rwlock_rdlock(&mm->lock);
+	for (size_t i = area_find(mm, va); i < mm->nareas && mm->areas[i].start < va + len; i++) {
+		const struct area *a = &mm->areas[i];
+		uint64_t start = a->start > va ? a->start : va;
+		uint64_t end = a->end < va + len ? a->end : va + len;
+
+		if (a->prot & PROT_WRITE)
+			mm_note_host_write(mm, host + (start - va), end - start);
+	}
+	pthread_rwlock_unlock(&mm->lock);
+}
+
 /* The host's view of [va, va+len), giving chunks where areas have none yet. `write`: will be
  * written to. */
 static int view(struct mm *mm, uint64_t va, uint64_t len, struct iovec *iov, int max, bool write)
@@ -48,8 +63,8 @@ static int view(struct mm *mm, uint64_t va, uint64_t len, struct iovec *iov, int
 			host = mm_host_address(mm, va);
 		if (!host)
 			break;
-		if (write)
-			mm_note_host_write(mm, host, part);
+		if (write && mm->host_wrote)
+			note_writable(mm, va, host, part);
 		if (n && (uint8_t *)iov[n - 1].iov_base + iov[n - 1].iov_len == host) {
 			iov[n - 1].iov_len += part;
 		} else {

@@ -117,9 +117,12 @@ static struct file *open_stream(int fd, int number)
 
 	if (fd < 0) {
 		copy = open("/dev/null", (number ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
-		return copy < 0 ? NULL
+		file = copy < 0 ? NULL
 				: file_new(FILE_DEVICE, copy, number ? O_WRONLY : O_RDONLY,
-					   "/dev/null");
+					   names[number]);
+		if (file)
+			file->standard_input = number == 0;
+		return file;
 	}
 	flags = fcntl(fd, F_GETFL);
 	copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
@@ -461,6 +464,8 @@ int process_renew(struct process *p, const int fds[3], mayfly_error *err)
 	memset(&p->sig, 0, sizeof(p->sig));
 	p->wall_used = 0;
 	p->ended_cpu_ns = 0;
+	p->ended_user_ns = 0;
+	p->ended_syscalls = 0;
 	p->noticed = 0;
 	atomic_store(&p->output, 0);
 	p->interrupted = false;

@@ -93,7 +93,7 @@ int socket_private_pair(int type, int fds[2])
 }
 
 /* What may be made, and its protocol. */
-static int check_kind(const struct process *p, int domain, int *type, int *protocol)
+static int check_kind(int domain, int *type, int *protocol)
 {
 	if (domain == AF_UNIX) {
 		if (*type == SOCK_RAW) /* as unix_create() */
@@ -105,14 +105,14 @@ static int check_kind(const struct process *p, int domain, int *type, int *proto
 			return -ESOCKTNOSUPPORT;
 		return 0;
 	}
-	/*
-	 * AF_NETLINK, too: C libraries that ask it for interfaces (getaddrinfo(3),
-	 * getifaddrs(3)) take this for a kernel without it, and assume that there is IPv4 and
-	 * IPv6.
-	 */
+	if (domain == AF_NETLINK) {
+		if (*type != SOCK_RAW && *type != SOCK_DGRAM)
+			return -ESOCKTNOSUPPORT;
+		*type = SOCK_DGRAM;
+		return *protocol == 0 ? 0 : -EPROTONOSUPPORT; /* NETLINK_ROUTE */
+	}
 	if (domain != AF_INET && domain != AF_INET6)
 		return domain == AF_PACKET ? -EPERM : -EAFNOSUPPORT;
-	(void)p;
 	if (*type == SOCK_RAW || *type == SOCK_PACKET)
 		return -EPERM;
 	if (*type == SOCK_STREAM && (*protocol == 0 || *protocol == IPPROTO_TCP))
@@ -133,12 +133,12 @@ int socket_new(struct task *t, int domain, int type, int protocol, struct file *
 	struct file *file;
 	int fds[2] = {-1, -1};
 	bool host = false;
-	int r = check_kind(p, domain, &type, &protocol);
+	int r = check_kind(domain, &type, &protocol);
 
 	if (r < 0)
 		return r;
 	/* On a host without IPv6 there is still ::1 of the process's own. */
-	if (domain != AF_UNIX && p->net != NULL) {
+	if ((domain == AF_INET || domain == AF_INET6) && p->net != NULL) {
 		fds[0] = socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
 		host = fds[0] >= 0;
 	}
@@ -158,6 +158,8 @@ int socket_new(struct task *t, int domain, int type, int protocol, struct file *
 	sock->host_domain = domain;
 	sock->framed = !host && type == SOCK_DGRAM;
 	sock->far = fds[1];
+	if (domain == AF_NETLINK)
+		netlink_init(file);
 	*out = file;
 	return 0;
 }

@@ -51,4 +51,7 @@ void control_drop(struct message *m);
 int64_t socket_send(struct task *t, struct file *file, struct message *m);
 int64_t socket_receive(struct task *t, struct file *file, struct message *m);
 
+/* socket_netlink.c: the part of AF_NETLINK. */
+int64_t netlink_send(struct file *file, struct message *m);
+
 #endif

@@ -123,7 +123,8 @@ static ssize_t stream_attempt(const struct file *file, struct message *m, uint64
 static int stream_ready(const struct file *file, const struct message *m,
 			const struct view *view)
 {
-	if (view->host && !view->own && m->nfiles > 0) /* descriptors do not leave the process */
+	if (view->host && !view->own &&
+	    m->nfiles > 0) /* descriptors do not leave the process */
 		return -EPERM;
 	if (file->domain == AF_UNIX && file->type == SOCK_STREAM && m->name.len != 0)
 		return view->state == SOCKET_CONNECTED ? -EISCONN : -EOPNOTSUPP;
@@ -133,8 +134,8 @@ static int stream_ready(const struct file *file, const struct message *m,
 }
 
 /*
- * TCP finds out that its peer has closed the connection by sending something: that succeeds, and
- * the answer is a reset. Servers rely on it when a client has heard enough.
+ * TCP finds out that its peer has closed the connection by sending something: that succeeds,
+ * and the answer is a reset. Servers rely on it when a client has heard enough.
  */
 static bool first_loss(const struct file *file)
 {
@@ -318,6 +319,8 @@ int64_t socket_send(struct task *t, struct file *file, struct message *m)
 {
 	int64_t r;
 
+	if (file->domain == AF_NETLINK)
+		return netlink_send(file, m);
 	if (file->type == SOCK_DGRAM)
 		return send_datagram(t, file, m);
 	if (file->type == SOCK_SEQPACKET && !m->whole)

@@ -59,7 +59,7 @@ struct socket {
 	uint16_t published;  /* of the host: bound to the publication of this port; 0: not */
 	bool bound_recorded; /* netpolicy_bound() was called */
 	bool bound_path;     /* of the host: bound to a name in a directory */
-	bool own; /* of the host, Unix: the other end is this process's, too */
+	bool own;	     /* of the host, Unix: the other end is this process's, too */
 
 	int64_t receive_timeout, send_timeout; /* ns; 0: none */
 	int linger[2];			       /* struct linger */
@@ -139,6 +139,10 @@ int unix_connect(struct task *t, struct file *file, const struct socket_name *na
  * guest's: what is sent there must mean nothing to it, as a token of socket_rights.h does not.
  */
 bool unix_is_own(int fd);
+
+/* socket_netlink.c: a new AF_NETLINK socket; bind(2), under the lock. */
+void netlink_init(struct file *file);
+int netlink_bind(struct file *file, const struct socket_name *name);
 
 /* What accept(2) on it gives without waiting: counted. */
 int socket_accept(struct task *t, struct file *file, struct file **out);

@@ -223,6 +223,11 @@ static int64_t getdents(struct task *t, const uint64_t a[6], bool old)
 		return n;
 	if (size > LISTING_MAX)
 		size = LISTING_MAX;
+	/* Before entries are taken out that could not be put anywhere. */
+	if (!mm_mapped(&t->process->mm, a[1], 1)) {
+		file_put(file);
+		return -EFAULT;
+	}
 	buffer = malloc(size ? size : 1);
 	n = buffer ? vfs_getdents(file, buffer, size) : -ENOMEM;
 	file_put(file);

@@ -363,6 +363,9 @@ static int64_t do_wait(struct task *t, const uint64_t a[6], const struct timespe
 	int max = (int)a[2];
 	if (max <= 0 || max > MAX_EVENTS)
 		return -EINVAL;
+	if (a[1] > PROG_VA_END ||
+	    (uint64_t)max * sizeof(struct epoll_event) > PROG_VA_END - a[1])
+		return -EFAULT;
 	struct file *epoll = files_get(&t->process->files, a[0]);
 	if (epoll == NULL)
 		return -EBADF;

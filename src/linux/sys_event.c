@@ -137,6 +137,12 @@ int64_t sys_timerfd_gettime(struct task *t, const uint64_t a[6])
  * be out of date, and is put right before each poll(2) and after each read(2).
  */
 
+/* Another thread may change it at any time. */
+static uint64_t set_of(const struct file *file)
+{
+	return __atomic_load_n(&file->sigmask, __ATOMIC_RELAXED);
+}
+
 static void wake(const struct file *file)
 {
 	const uint64_t one = 1;
@@ -294,9 +300,9 @@ static struct signalfd_siginfo convert(const struct guest_siginfo *info)
 static int take_first(struct task *t, struct file *file, bool nonblocking,
 		      struct guest_siginfo *info)
 {
-	while (!signal_take(t, file->sigmask, info)) {
+	while (!signal_take(t, set_of(file), info)) {
 		signalfd_refresh(t, file);
-		if (signal_take(t, file->sigmask, info))
+		if (signal_take(t, set_of(file), info))
 			break;
 		if (nonblocking)
 			return -EAGAIN;
@@ -322,7 +328,7 @@ int64_t signalfd_read(struct task *t, struct file *file, const struct iovec *iov
 	do {
 		out[count++] = convert(&info);
 	} while (count < room && count < SIGNALS_AT_ONCE &&
-		 signal_take(t, file->sigmask, &info));
+		 signal_take(t, set_of(file), &info));
 	signalfd_refresh(t, file);
 
 	/* The host's kernel copies: guest memory may vanish at any time. */
@@ -341,7 +347,7 @@ static int64_t signalfd_change(struct task *t, uint64_t fd, uint64_t set)
 		return -EINVAL;
 	}
 	pthread_mutex_lock(&t->process->sig.lock);
-	file->sigmask = set;
+	__atomic_store_n(&file->sigmask, set, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&t->process->sig.lock);
 	signalfd_refresh(t, file);
 	file_put(file);

@@ -202,7 +202,7 @@ static int64_t io_vector(struct task *t, const uint64_t a[6], transfer_fn *fn, i
 	struct transfer x;
 	int64_t r = -EBADF;
 	if (fn == file_read ? file_readable(file) : file_writable(file))
-		r = transfer_vector(&x, &t->process->mm, a[1], a[2]);
+		r = transfer_vector(&x, &t->process->mm, a[1], (uint32_t)a[2]);
 	if (r == 0) {
 		r = transfer_run(t, file, &x, fn, offset, rwf);
 		transfer_fini(&x);

@@ -122,6 +122,10 @@ static int message_name(struct task *t, const struct file *file, struct message 
 		return -EINVAL;
 	if ((r = socket_read_name(t, va, (uint64_t)len, &m->name)) < 0)
 		return r;
+	if (file->domain == AF_NETLINK) { /* there is nobody but the kernel */
+		m->name.len = 0;
+		return 0;
+	}
 	/* Connections: Unix's complain of any, TCP's take no notice. */
 	if (file->type != SOCK_DGRAM && (m->flags & MSG_FASTOPEN) == 0)
 		return 0;

@@ -75,8 +75,18 @@ int64_t sys_brk(struct task *t, const uint64_t a[6])
 	return (int64_t)mm_brk(&t->process->mm, a[0]);
 }
 
+/* Of what madvise(2) knows; most of it is advice that may be ignored. */
+static bool is_known_advice(uint64_t advice)
+{
+	return advice <= MADV_DONTNEED || advice == MADV_FREE ||
+	       (advice >= MADV_DONTFORK && advice <= MADV_KEEPONFORK) ||
+	       (advice >= MADV_COLD && advice <= 25 /* MADV_COLLAPSE */);
+}
+
 int64_t sys_madvise(struct task *t, const uint64_t a[6])
 {
+	if (!is_known_advice(a[2]))
+		return -EINVAL;
 	return mm_advise(&t->process->mm, a[0], a[1], (int)a[2]);
 }
 

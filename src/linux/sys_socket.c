@@ -146,8 +146,15 @@ int64_t sys_socketpair(struct task *t, const uint64_t a[6])
 static int bind_file(struct task *t, struct file *file, struct socket_name *name)
 {
 	struct socket *sock = socket_of(file);
-	int r = socket_name_check(name, file->domain);
+	int r;
 
+	if (file->domain == AF_NETLINK) {
+		pthread_mutex_lock(&sock->lock);
+		r = netlink_bind(file, name);
+		pthread_mutex_unlock(&sock->lock);
+		return r;
+	}
+	r = socket_name_check(name, file->domain);
 	/* inet_bind() takes AF_UNSPEC for AF_INET if the address is 0.0.0.0. */
 	if (r == -EAFNOSUPPORT && file->domain == AF_INET &&
 	    name->address.ss_family == AF_UNSPEC && name_in(name)->sin_addr.s_addr == 0) {
@@ -305,6 +312,8 @@ static int connect_file(struct task *t, struct file *file, struct socket_name *n
 {
 	int r;
 
+	if (file->domain == AF_NETLINK)
+		return -EOPNOTSUPP;
 	if (name->len < sizeof(sa_family_t))
 		return -EINVAL;
 	if (name->address.ss_family == AF_UNSPEC && file->domain != AF_UNIX)

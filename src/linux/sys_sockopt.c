@@ -34,6 +34,7 @@
 #define ALWAYS 32u
 
 #define CONGESTION_MAX 16 /* TCP_CA_NAME_MAX */
+#define BUFFER_MAX 212992 /* Linux's net.core.wmem_max and rmem_max, unless told otherwise */
 
 struct option {
 	int level, name;
@@ -132,6 +133,10 @@ static int host_setsockopt(const struct socket *sock, int fd, const struct optio
 {
 	if ((o->flags & KEPT) != 0)
 		return 0;
+	/* What is under way is the host's memory; so it has a limit of its own. */
+	if (o->level == SOL_SOCKET && (o->name == SO_SNDBUF || o->name == SO_RCVBUF) &&
+	    (uint32_t)value > BUFFER_MAX)
+		value = BUFFER_MAX;
 	if (o->level == SOL_SOCKET && o->name == SO_BROADCAST &&
 	    !netpolicy_allows_broadcast(sock->net))
 		return 0;

@@ -18,6 +18,8 @@
 
 #define TIMERS_MAX 128 /* of timer_create(2): the kernel's limit is RLIMIT_SIGPENDING */
 
+#define ITIMERS 3
+
 /* A timer does not go off more often: it would cost the host more than it does the guest. */
 #define PERIOD_MIN_NS 20000
 /* Nor if its signal is ignored (as the kernel's posix_timer_fn(): once a tick). */
@@ -52,7 +54,7 @@ struct timers {
 	pthread_t thread;
 	pthread_cond_t changed;
 	bool started, stop;
-	struct timer itimer[3]; /* ITIMER_ */
+	struct timer itimer[ITIMERS]; /* ITIMER_ */
 	struct posix_timer *posix[TIMERS_MAX];
 	uint64_t last_key;
 	uint64_t cpu_seen, cpu_wait; /* ns: at the last look; until the next */
@@ -165,35 +167,48 @@ static bool is_running(const struct timer *timer)
 	return timer->armed && !timer->fired;
 }
 
-/* Let go off what is due. Gives when the next is, UINT64_MAX for none. */
-static uint64_t look_at_all(struct process *p)
+/* Those that send signals, by number: setitimer(2)'s first. NULL: there is none. */
+static struct timer *timer_at(struct timers *timers, int i)
 {
-	struct timers *timers = p->sig.timers;
-	uint64_t monotonic = host_now(CLOCK_MONOTONIC), next = UINT64_MAX, at;
+	struct posix_timer *posix;
+
+	if (i < ITIMERS)
+		return &timers->itimer[i];
+	posix = timers->posix[i - ITIMERS];
+	return posix && posix->notify != SIGEV_NONE ? &posix->timer : NULL;
+}
+
+/* Let it go off if it is due. Gives when to look again, UINT64_MAX for never. */
+static uint64_t look_at_one(struct process *p, struct timer *timer, int i, uint64_t monotonic)
+{
+	uint64_t at = look_at(p, timer, monotonic);
+
+	if (at > monotonic)
+		return at;
+	if (i < ITIMERS)
+		fire_itimer(p, (unsigned)i, monotonic);
+	else
+		fire_posix(p, i - ITIMERS, monotonic);
+	return is_running(timer) ? look_at(p, timer, monotonic) : UINT64_MAX;
+}
+
+/* Gives when the next is due, UINT64_MAX for none. */
+static uint64_t look_at_all(struct process *p, struct timers *timers)
+{
+	uint64_t monotonic = host_now(CLOCK_MONOTONIC), next = UINT64_MAX;
 	bool cpu_noted = false;
 
-	for (int i = 0; i < 3 + TIMERS_MAX; i++) {
-		struct posix_timer *posix = i < 3 ? NULL : timers->posix[i - 3];
-		struct timer *timer = i < 3 ? &timers->itimer[i] : NULL;
+	for (int i = 0; i < ITIMERS + TIMERS_MAX; i++) {
+		struct timer *timer = timer_at(timers, i);
+		uint64_t at;
 
-		if (posix && posix->notify != SIGEV_NONE)
-			timer = &posix->timer;
 		if (!timer || !is_running(timer))
 			continue;
 		if (timer->is_cpu && !cpu_noted) {
 			note_cpu_use(p);
 			cpu_noted = true;
 		}
-		at = look_at(p, timer, monotonic);
-		if (at <= monotonic) {
-			if (posix)
-				fire_posix(p, i - 3, monotonic);
-			else
-				fire_itimer(p, (unsigned)i, monotonic);
-			if (!is_running(timer))
-				continue;
-			at = look_at(p, timer, monotonic);
-		}
+		at = look_at_one(p, timer, i, monotonic);
 		if (at < next)
 			next = at;
 	}
@@ -209,7 +224,7 @@ static void *run(void *arg)
 
 	pthread_mutex_lock(&p->sig.lock);
 	while (!timers->stop) {
-		next = look_at_all(p);
+		next = look_at_all(p, timers);
 		if (next == UINT64_MAX) {
 			pthread_cond_wait(&timers->changed, &p->sig.lock);
 			continue;
@@ -701,7 +716,7 @@ bool timers_armed(struct process *p)
 	for (size_t i = 0; timers && i < ARRAY_SIZE(timers->itimer); i++)
 		armed = armed || timers->itimer[i].armed;
 	for (size_t i = 0; timers && i < TIMERS_MAX; i++)
-		armed = armed || (timers->posix[i] && timers->posix[i]->timer.armed);
+		armed = armed || timers->posix[i]; /* its number would be lost */
 	pthread_mutex_unlock(&p->sig.lock);
 	return armed;
 }

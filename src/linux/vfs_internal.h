@@ -157,6 +157,7 @@ static inline struct memnode *memnode_get(struct memnode *node)
 }
 void memnode_put(struct memnode *node);
 void memnode_put_locked(struct memnode *node);
+void memnode_drop_xattrs_locked(struct memnode *node);
 /* The entry, or NULL; at least the read lock. */
 struct mementry *memdir_find(const struct memnode *dir, const char *name);
 /* Give `node` (NULL: whiteout) a name that is not there yet; adds a reference. -ENOSPC. */

@@ -429,6 +429,7 @@ static void get_tree(struct loading *l)
 	bool had_lower = root->lower != NULL;
 
 	memtree_clear_locked(root);
+	memnode_drop_xattrs_locked(root);
 	l->nids = 0;
 	if (!is_mode(mode) || !S_ISDIR((mode_t)mode))
 		l->r.bad = true;
@@ -464,6 +465,7 @@ static void clear_all(struct vfs *vfs)
 		if (!is_saved(m))
 			continue;
 		memtree_clear_locked(m->root);
+		memnode_drop_xattrs_locked(m->root);
 		if (m->root->lower)
 			m->root->lower[0] = '\0';
 		m->root->own_attributes = false;

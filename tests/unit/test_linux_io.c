@@ -300,6 +300,38 @@ static void a_blocking_write_to_a_stream_writes_all(void **state)
 	close(host[0]);
 }
 
+static void a_shared_pipe_is_asked_before_it_is_used(void **state)
+{
+	(void)state;
+	int in[2], out[2];
+	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	/* As where it cannot be opened again: blocking descriptors. */
+	assert_int_equal(install(FILE_DEVICE, in[0], O_RDONLY), 0);
+	assert_int_equal(install(FILE_DEVICE, out[1], O_WRONLY), 1);
+	for (int i = 0; i < 2; i++) {
+		file_at(i)->kind = FILE_STREAM;
+		file_at(i)->io = FILE_IO_POLL;
+	}
+	atomic_store(&t->kicked, 1);
+	assert_int_equal(SYS(read, 0, BUFFER, 10), -ERESTARTSYS);
+	assert_int_equal(write(in[1], "abc", 3), 3);
+	assert_int_equal(SYS(read, 0, BUFFER, 10), 3);
+	assert_int_equal(SYS(fcntl, 0, F_SETFL, O_NONBLOCK), 0);
+	assert_int_equal(SYS(read, 0, BUFFER, 10), -EAGAIN);
+	atomic_store(&t->kicked, 0);
+
+	struct later l = {.fd = out[0]};
+	assert_int_equal(pthread_create(&l.thread, NULL, drain, &l), 0);
+	assert_int_equal(SYS(write, 1, FAKE_VA, 300000), 300000);
+	assert_int_equal(SYS(close, 1), 0);
+	void *sum;
+	pthread_join(l.thread, &sum);
+	assert_int_equal((size_t)sum, 300000);
+	close(in[1]);
+	close(out[0]);
+}
+
 static void a_full_stream_gives_what_was_written_when_kicked(void **state)
 {
 	(void)state;
@@ -821,6 +853,7 @@ int main(void)
 		TEST(a_kick_ends_a_read_that_waits),
 		TEST(a_non_blocking_pipe_never_waits),
 		TEST(a_blocking_write_to_a_stream_writes_all),
+		TEST(a_shared_pipe_is_asked_before_it_is_used),
 		TEST(a_full_stream_gives_what_was_written_when_kicked),
 		TEST(a_broken_pipe_signals_the_guest_not_the_host),
 		TEST(a_sigpipe_that_was_waiting_stays),

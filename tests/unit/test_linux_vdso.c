@@ -20,8 +20,9 @@
 #include "abi/program.h"
 #include "linux/vdso.h"
 
-#define NSEC 1000000000
-#define MSEC 1000000
+#define NSEC ((int64_t)1000000000)
+#define MSEC ((int64_t)1000000)
+#define IMAGE_MAX ((size_t)PROG_VDSO_PAGES * 4096)
 
 static int64_t ns_of(const struct timespec *time)
 {
@@ -58,7 +59,8 @@ static struct image parse(const uint8_t *start)
 	for (int i = 0; i < image.header->e_phnum; i++)
 		if (image.segments[i].p_type == PT_DYNAMIC)
 			image.dynamic = (const void *)(start + image.segments[i].p_vaddr);
-	assert_non_null(image.dynamic);
+	if (!image.dynamic)
+		abort();
 	for (const Elf64_Dyn *d = image.dynamic; d->d_tag != DT_NULL; d++) {
 		if (d->d_tag == DT_SYMTAB)
 			image.symbols = (const void *)(start + d->d_un.d_ptr);
@@ -67,7 +69,8 @@ static struct image parse(const uint8_t *start)
 		else if (d->d_tag == DT_HASH)
 			image.hash = (const void *)(start + d->d_un.d_ptr);
 	}
-	assert_true(image.symbols && image.strings && image.hash);
+	if (!image.symbols || !image.strings || !image.hash)
+		abort();
 	return image;
 }
 
@@ -87,7 +90,7 @@ static void image_has_one_segment_without_write_or_relocations(void **state)
 	int loads = 0;
 
 	(void)state;
-	assert_true(vdso_end - vdso_start <= PROG_VDSO_PAGES * 4096);
+	assert_true((size_t)(vdso_end - vdso_start) <= IMAGE_MAX);
 	for (int i = 0; i < image.header->e_phnum; i++) {
 		if (image.segments[i].p_type != PT_LOAD)
 			continue;
@@ -95,7 +98,7 @@ static void image_has_one_segment_without_write_or_relocations(void **state)
 		assert_int_equal(image.segments[i].p_flags, PF_R | PF_X);
 		assert_int_equal(image.segments[i].p_vaddr, 0);
 		assert_int_equal(image.segments[i].p_offset, 0);
-		assert_true(image.segments[i].p_memsz <= PROG_VDSO_PAGES * 4096);
+		assert_true(image.segments[i].p_memsz <= IMAGE_MAX);
 	}
 	assert_int_equal(loads, 1);
 	for (const Elf64_Dyn *d = image.dynamic; d->d_tag != DT_NULL; d++) {
@@ -170,10 +173,9 @@ static int place(void **state)
 
 	vdso_clock_init(&placed.clock);
 	placed.page = map_at(PROG_VVAR_VA, 4096);
-	placed.code = map_at(PROG_VDSO_VA, PROG_VDSO_PAGES * 4096);
+	placed.code = map_at(PROG_VDSO_VA, IMAGE_MAX);
 	memcpy(placed.code, vdso_start, (size_t)(vdso_end - vdso_start));
-	assert_int_equal(mprotect(placed.code, PROG_VDSO_PAGES * 4096, PROT_READ | PROT_EXEC),
-			 0);
+	assert_int_equal(mprotect(placed.code, IMAGE_MAX, PROT_READ | PROT_EXEC), 0);
 	placed.clock_gettime = function(&placed, "__vdso_clock_gettime");
 	placed.clock_getres = function(&placed, "__vdso_clock_getres");
 	placed.gettimeofday = function(&placed, "__vdso_gettimeofday");
@@ -190,7 +192,7 @@ static int unplace(void **state)
 	struct placed *placed = *state;
 
 	munmap(placed->page, 4096);
-	munmap(placed->code, PROG_VDSO_PAGES * 4096);
+	munmap(placed->code, IMAGE_MAX);
 	vdso_clock_fini(&placed->clock);
 	return 0;
 }

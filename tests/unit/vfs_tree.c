@@ -21,6 +21,7 @@
 struct process *tree_p;
 struct task *tree_t;
 char tree_base[64];
+const char *tree_where = "/tmp";
 
 static void die(const char *what)
 {
@@ -131,7 +132,7 @@ static void make_specials(void)
 
 static void make_tree(void)
 {
-	snprintf(tree_base, sizeof(tree_base), "/tmp/mayfly-vfs-XXXXXX");
+	snprintf(tree_base, sizeof(tree_base), "%s/mayfly-vfs-XXXXXX", tree_where);
 	if (!mkdtemp(tree_base))
 		die("mkdtemp");
 	make_dir("outside");

@@ -24,6 +24,8 @@
 extern struct process *tree_p;
 extern struct task *tree_t;
 extern char tree_base[64];
+/* The directory in which BASE is made: /tmp. */
+extern const char *tree_where;
 
 /* cmocka's fixtures, for each test. */
 int tree_set_up(void **state);

@@ -236,7 +236,7 @@ static void edges(void)
 	REPORT(syscall(SYS_getrandom, edge, 100, 0));
 	REPORT(syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, edge, 8));
 	REPORT(syscall(SYS_futex, edge + 1, FUTEX_WAIT, 0, NULL));
-	REPORT(syscall(SYS_futex, read_only, FUTEX_WAKE, 1));
+	REPORT(syscall(SYS_futex, read_only, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1));
 	memset(buffer, 'x', PATH_MAX + 10);
 	buffer[PATH_MAX + 10] = '\0';
 	REPORT(access(buffer, F_OK));
