@@ -196,9 +196,12 @@ static void live(struct process *p)
 
 static void check_failure(int r, const mayfly_error *err)
 {
-	CHECK(r == MAYFLY_E_FORMAT || r == MAYFLY_E_IO || r == MAYFLY_E_NOMEM ||
-	      r == MAYFLY_E_LIMIT);
-	CHECK(err->code == r && err->message[0]);
+	bool known = r == MAYFLY_E_FORMAT || r == MAYFLY_E_IO || r == MAYFLY_E_NOMEM ||
+		     r == MAYFLY_E_LIMIT;
+
+	if (!known)
+		fprintf(stderr, "%d: %s\n", r, err->message);
+	CHECK(known && err->code == r && err->message[0]);
 	fuzz_check_text(err->message);
 }
 

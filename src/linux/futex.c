@@ -3,7 +3,7 @@
  * Futexes are the host's: the guest's words have fixed host addresses. Waiting is by
  * futex_waitv(2), on the word and on the task's own "kicked", so that signals get through; the
  * rest is handed to the host's kernel. All are private to this process, which is the VM's only
- * one. Priority inheritance is not had: its locks are plain ones.
+ * one. Those that know their owner: futex_pi.c.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -106,6 +106,11 @@ int64_t sys_futex(struct task *t, const uint64_t a[6])
 	case FUTEX_CMP_REQUEUE:
 	case FUTEX_WAKE_OP:
 		return futex_on_two(t, a, op);
+	case FUTEX_LOCK_PI:
+	case FUTEX_LOCK_PI2:
+	case FUTEX_TRYLOCK_PI:
+	case FUTEX_UNLOCK_PI:
+		return futex_of_owner(t, a);
 	default:
 		return -ENOSYS;
 	}

@@ -20,6 +20,9 @@ void task_run(struct task *t);
 /* The part of exit(2) that the guest sees: clear_child_tid and robust futexes. */
 void task_farewell(struct task *t);
 
+/* futex(2) with FUTEX_LOCK_PI, _LOCK_PI2, _TRYLOCK_PI, _UNLOCK_PI. */
+int64_t futex_of_owner(struct task *t, const uint64_t a[6]);
+
 /* A failure of the engine ends the process; the first counts. */
 void process_fail(struct process *p, const mayfly_error *err);
 /* Have all tasks leave; hold tasks_lock. */

@@ -344,6 +344,23 @@ static int read_from_host(const struct walk *w, struct reading *q)
 	return r;
 }
 
+/*
+ * What /proc/self/fd shows of it; -ENOENT: the path it was opened by. A directory is where it is
+ * now. Programs ask whether a stream is a pipe or a socket.
+ */
+static ssize_t shown_path(struct file *file, char path[VFS_PATH_MAX])
+{
+	struct stat st;
+
+	if (file->kind == FILE_DIRECTORY)
+		return directory_path(file, path);
+	if (file->kind != FILE_STREAM || fstat(file->fd, &st) < 0 ||
+	    (!S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode)))
+		return -ENOENT;
+	return snprintf(path, VFS_PATH_MAX, "%s:[%ju]",
+			S_ISFIFO(st.st_mode) ? "pipe" : "socket", (uintmax_t)st.st_ino);
+}
+
 static int read_from_proc(struct walk *w, struct reading *q)
 {
 	char path[VFS_PATH_MAX];
@@ -367,7 +384,7 @@ static int read_from_proc(struct walk *w, struct reading *q)
 	file = files_get_any(&w->vfs->p->files, entry.fd);
 	if (!file)
 		return -ENOENT;
-	n = file->kind == FILE_DIRECTORY ? directory_path(file, path) : -ENOENT;
+	n = shown_path(file, path);
 	if (n > 0)
 		read_text(q, path, (size_t)n);
 	else if (n == 0)

@@ -372,42 +372,44 @@ static int open_on_overlay(struct walk *w, const struct opening *q)
 /* --- /proc, and open files by name -------------------------------------------------------- */
 
 /* What it says now, as a file in memory that only this open file has, and that is charged. */
-static int open_proc_text(struct walk *w, const struct proc_entry *entry,
+static int open_proc_text(struct vfs_mount *m, const char *path, const struct proc_entry *entry,
 			  const struct opening *q)
 {
+	struct vfs *vfs = m->vfs;
 	struct memnode *node;
 	char *text;
 	size_t len;
-	int r = proc_read(w->vfs, entry, &text, &len);
+	int r = proc_read(vfs, entry, &text, &len);
 
 	if (r < 0)
 		return r;
-	pthread_rwlock_wrlock(&w->vfs->lock);
-	node = memnode_new_locked(w->mount, S_IFREG | entry->mode);
+	pthread_rwlock_wrlock(&vfs->lock);
+	node = memnode_new_locked(m, S_IFREG | entry->mode);
 	r = node ? memdata_set_locked(node, (const uint8_t *)text, len) : -ENOMEM;
-	pthread_rwlock_unlock(&w->vfs->lock);
+	pthread_rwlock_unlock(&vfs->lock);
 	free(text);
 	if (r < 0) {
 		memnode_put(node);
 		return r;
 	}
-	return open_contents(node, q, walk_path(w));
+	return open_contents(node, q, path);
 }
 
-static int open_proc(struct walk *w, const struct opening *q)
+/* What `path` in /proc is, which is canonical; no link is followed any more. */
+static int open_proc(struct vfs_mount *m, const char *path, const struct opening *q)
 {
-	const char *rel = w->len > w->base ? w->path + w->base + 1 : "";
+	const char *rel = path + m->guest_len;
 	struct proc_entry entry;
-	int r = w->named ? -ENOENT : proc_find(w->vfs, rel, &entry);
+	int r = proc_find(m->vfs, *rel == '/' ? rel + 1 : rel, &entry);
 
 	if (r < 0)
 		return r == -ENOENT && (q->flags & O_CREAT) ? -EACCES : r;
 	if ((q->flags & O_CREAT) && (q->flags & O_EXCL))
 		return -EEXIST;
-	if (((q->flags & O_DIRECTORY) || w->slash) && entry.type != PROC_DIR)
+	if ((q->flags & O_DIRECTORY) && entry.type != PROC_DIR)
 		return -ENOTDIR;
 	if (q->flags & O_PATH)
-		return give(w->mount, FILE_PATH, -1, q, walk_path(w), NULL);
+		return give(m, FILE_PATH, -1, q, path, NULL);
 	if (entry.type == PROC_LINK || entry.type == PROC_FD)
 		return -ELOOP;
 	if (entry.type == PROC_DIR && ((wanted(q->flags) & W_OK) || (q->flags & O_CREAT)))
@@ -415,8 +417,17 @@ static int open_proc(struct walk *w, const struct opening *q)
 	if (wanted(q->flags) & W_OK)
 		return -EACCES;
 	if (entry.type == PROC_DIR)
-		return give(w->mount, FILE_DIRECTORY, -1, q, walk_path(w), NULL);
-	return open_proc_text(w, &entry, q);
+		return give(m, FILE_DIRECTORY, -1, q, path, NULL);
+	return open_proc_text(m, path, &entry, q);
+}
+
+static int open_in_proc(struct walk *w, const struct opening *q)
+{
+	struct opening as = *q;
+
+	if (w->slash)
+		as.flags |= O_DIRECTORY;
+	return w->named ? -ENOENT : open_proc(w->mount, walk_path(w), &as);
 }
 
 /*
@@ -492,7 +503,7 @@ static int open_again(struct walk *w, const struct opening *q)
 	if (q->flags & O_PATH)
 		return open_path_of(of, q);
 	if (m && m->kind == VFS_PROC)
-		return vfs_open(w->vfs, NULL, of->path, q->flags, 0, q->out);
+		return open_proc(m, of->path, q);
 	if (m && of->node)
 		return open_node(memnode_get(of->node), q, of->path);
 	if (m && of->fd >= 0) {
@@ -538,7 +549,7 @@ static int open_here(struct walk *w, void *context)
 	if (w->mount->kind == VFS_HOST)
 		return open_on_host(w, q);
 	if (w->mount->kind == VFS_PROC)
-		return open_proc(w, q);
+		return open_in_proc(w, q);
 	if (walk_on_host(w))
 		return open_on_overlay(w, q);
 	return open_in_memory(w, q);

@@ -240,6 +240,22 @@ static void proc_lists_descriptors(void **state)
 	assert_string_equal(tree_read("/dev/fd/0"), "deep");
 }
 
+static void a_descriptor_of_itself_leads_nowhere(void **state)
+{
+	struct stat st;
+	int64_t fd;
+
+	(void)state;
+	assert_int_equal(tree_open("/g/file", O_RDONLY), 0);
+	fd = tree_open("/proc/self/fd/0", O_PATH | O_NOFOLLOW);
+	assert_int_equal(fd, 1);
+	assert_int_equal(SYS(dup2, 1, 0), 0);
+	assert_int_equal(tree_open("/proc/self/fd/0", O_RDONLY), -ELOOP);
+	assert_int_equal(tree_open("/proc/self/fd/0/x", O_RDONLY), -ENOTDIR);
+	assert_int_equal(tree_stat("/proc/self/fd/0", &st), 0);
+	assert_string_equal(link_of("/proc/self/fd/0"), "/proc/1000/fd/0");
+}
+
 static void texts_of_proc_are_charged_while_open(void **state)
 {
 	uint64_t before = atomic_load(&tree_p->mm.charged);
@@ -385,6 +401,7 @@ int main(void)
 		TEST(proc_tells_of_the_guest_alone),
 		TEST(proc_has_one_process),
 		TEST(proc_lists_descriptors),
+		TEST(a_descriptor_of_itself_leads_nowhere),
 		TEST(texts_of_proc_are_charged_while_open),
 		TEST(devices_do_what_they_are_for),
 		TEST(threads_that_meet_leave_a_whole_tree),
