@@ -152,8 +152,8 @@ static int open_scratch(mayfly_error *err)
 
 static void close_scratch(void)
 {
-	static const char *const names[] = {"noop",    "true.snap", "python.snap", "index.html",
-					    "native",  "vm",        "nginx.pid"};
+	static const char *const names[] = {"noop",   "true.snap", "python.snap", "index.html",
+					    "native", "vm",	   "nginx.pid"};
 	char path[128];
 
 	if (!scratch.users || --scratch.users)
@@ -180,7 +180,8 @@ struct command {
 static void add(struct command *c, const char *text)
 {
 	/* No argument is longer, but perhaps this command's own path: then it is not found. */
-	snprintf(c->text[c->argc], sizeof(c->text[0]), "%.*s", (int)sizeof(c->text[0]) - 1, text);
+	snprintf(c->text[c->argc], sizeof(c->text[0]), "%.*s", (int)sizeof(c->text[0]) - 1,
+		 text);
 	c->argv[c->argc] = c->text[c->argc];
 	c->argv[++c->argc] = NULL;
 }
@@ -332,9 +333,9 @@ static int begin_python_pass(const struct bench_row *row, void **state, mayfly_e
 
 static int begin_sha256(const struct bench_row *row, void **state, mayfly_error *err)
 {
-	return begin_python(row,
-			    TIMED("import hashlib;b=bytes(1<<28)", "hashlib.sha256(b).digest()"),
-			    true, state, err);
+	return begin_python(
+		row, TIMED("import hashlib;b=bytes(1<<28)", "hashlib.sha256(b).digest()"), true,
+		state, err);
 }
 
 static int begin_loop(const struct bench_row *row, void **state, mayfly_error *err)
@@ -392,8 +393,8 @@ static int time_calls(unsigned thousands, uint64_t *ns, mayfly_error *err)
 	*ns = now_ns() - began;
 	mayfly_process_free(p);
 	if (r == 0 && (end.end != MAYFLY_END_EXIT || end.status))
-		r = mayfly_error_set(err, MAYFLY_E_IO, "the no-op ended by %d, %d %s", (int)end.end,
-				     end.status, end.message);
+		r = mayfly_error_set(err, MAYFLY_E_IO, "the no-op ended by %d, %d %s",
+				     (int)end.end, end.status, end.message);
 	return r;
 }
 
@@ -570,13 +571,14 @@ struct server {
 static int write_config(const char *name, const char *port)
 {
 	char text[1024];
-	int n = snprintf(text, sizeof(text),
-			 "daemon off; master_process off; worker_processes 1; pid /tmp/nginx.pid;"
-			 " error_log /dev/null; events { worker_connections 64; }\n"
-			 "http { access_log off; client_body_temp_path /tmp; proxy_temp_path /tmp;"
-			 " fastcgi_temp_path /tmp; uwsgi_temp_path /tmp; scgi_temp_path /tmp;\n"
-			 "server { listen 127.0.0.1:%s; root %s; } }\n",
-			 port, scratch.path);
+	int n = snprintf(
+		text, sizeof(text),
+		"daemon off; master_process off; worker_processes 1; pid /tmp/nginx.pid;"
+		" error_log /dev/null; events { worker_connections 64; }\n"
+		"http { access_log off; client_body_temp_path /tmp; proxy_temp_path /tmp;"
+		" fastcgi_temp_path /tmp; uwsgi_temp_path /tmp; scgi_temp_path /tmp;\n"
+		"server { listen 127.0.0.1:%s; root %s; } }\n",
+		port, scratch.path);
 
 	return write_file(name, text, (size_t)n, 0644);
 }
@@ -662,14 +664,14 @@ static void end_server(void *state)
 
 #define COMMAND(row_name, row_what, count, begin_fn, in_vm)                                    \
 	{                                                                                      \
-		.name = (row_name), .what = (row_what), .batch = (count),                      \
-		.needs_kvm = true, .pages = (in_vm), .begin = (begin_fn),                      \
-		.sample = sample_command, .end = end_command                                   \
+		.name = (row_name), .what = (row_what), .batch = (count), .needs_kvm = true,   \
+		.pages = (in_vm), .begin = (begin_fn), .sample = sample_command,               \
+		.end = end_command                                                             \
 	}
 
 static const struct bench_row always[] = {
-	COMMAND("run_noop", "mayfly run of a static program that does nothing, start to exit", 5,
-		begin_noop, 1),
+	COMMAND("run_noop", "mayfly run of a static program that does nothing, start to exit",
+		5, begin_noop, 1),
 	{.name = "syscall",
 	 .what = "a system call of a program that does nothing",
 	 .batch = 1,
@@ -708,7 +710,8 @@ static const struct bench_row with_python[] = {
 	 .begin = begin_fork,
 	 .sample = sample_fork,
 	 .end = end_fork},
-	COMMAND("sha256_native", "SHA-256 of 256 MiB in memory, by python3", 1, begin_sha256, 0),
+	COMMAND("sha256_native", "SHA-256 of 256 MiB in memory, by python3", 1, begin_sha256,
+		0),
 	COMMAND("sha256_run", "the same in a VM", 1, begin_sha256, 1),
 	COMMAND("loop_native", "a loop of 3 million rounds in python3", 1, begin_loop, 0),
 	COMMAND("loop_run", "the same in a VM", 1, begin_loop, 1),
@@ -726,7 +729,8 @@ static const struct bench_row with_python[] = {
 	}
 
 static const struct bench_row with_nginx[] = {
-	SERVER("nginx_native", "a request of wrk's to nginx for a file of 1 KiB, one of eight", 0),
+	SERVER("nginx_native", "a request of wrk's to nginx for a file of 1 KiB, one of eight",
+	       0),
 	SERVER("nginx_run", "the same in a VM", 1),
 	{.name = NULL},
 };

@@ -39,7 +39,8 @@ static int start(const char *path, mayfly_snapshot **ready, mayfly_error *err)
 	if (r == 0 && end.end == MAYFLY_END_PAUSE)
 		r = mayfly_process_snapshot(process, ready, err);
 	else if (r == 0)
-		r = mayfly_error_set(err, MAYFLY_E_INVALID, "%s ended before it was ready", path);
+		r = mayfly_error_set(err, MAYFLY_E_INVALID, "%s ended before it was ready",
+				     path);
 	if (r == 0)
 		printf("snapshot: %.0f us\n", now_us() - began);
 	mayfly_process_free(process);

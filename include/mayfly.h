@@ -67,11 +67,11 @@ enum mayfly_code {
 	MAYFLY_E_FAULT = -10,	/* the guest raised an exception; see mayfly_sandbox_fault() */
 	MAYFLY_E_ABORT = -11,	/* the guest called abort; code and message in the fault */
 	MAYFLY_E_TIMEOUT = -12, /* the wall-clock or CPU time limit was reached */
-	MAYFLY_E_INTERRUPTED = -13,  /* mayfly_sandbox_interrupt() */
-	MAYFLY_E_POISONED = -14,     /* an earlier call failed: restore or free the sandbox */
-	MAYFLY_E_BUSY = -15,	     /* not possible while a call is running */
-	MAYFLY_E_LIMIT = -16,	     /* a configured limit was reached */
-	MAYFLY_E_PROTOCOL = -17,     /* the guest broke the calling protocol */
+	MAYFLY_E_INTERRUPTED = -13,   /* mayfly_sandbox_interrupt() */
+	MAYFLY_E_POISONED = -14,      /* an earlier call failed: restore or free the sandbox */
+	MAYFLY_E_BUSY = -15,	      /* not possible while a call is running */
+	MAYFLY_E_LIMIT = -16,	      /* a configured limit was reached */
+	MAYFLY_E_PROTOCOL = -17,      /* the guest broke the calling protocol */
 	MAYFLY_E_HOST_FUNCTION = -18, /* for host functions: it failed, see the message */
 	MAYFLY_E_NO_PROGRAM = -19     /* no such program within what was granted */
 };
@@ -637,11 +637,13 @@ typedef struct mayfly_syscall {
 typedef int (*mayfly_policy_fn)(void *context, const mayfly_syscall *call);
 
 /* mayfly_process_options.flags */
-#define MAYFLY_PROCESS_SYSTEM 1u /* grant the host's /usr, /bin, /lib*, and of /etc what programs
+#define MAYFLY_PROCESS_SYSTEM                                                                  \
+	1u			/* grant the host's /usr, /bin, /lib*, and of /etc what programs
 				    need to start: read-only */
-#define MAYFLY_PROCESS_TRACE 2u	 /* each system call, as strace prints them, to trace_write */
-#define MAYFLY_PROCESS_STATS 4u	 /* count and time them: mayfly_process_report() */
-#define MAYFLY_PROCESS_RESTORABLE 8u /* mayfly_process_restore() will be used: it then costs
+#define MAYFLY_PROCESS_TRACE 2u /* each system call, as strace prints them, to trace_write */
+#define MAYFLY_PROCESS_STATS 4u /* count and time them: mayfly_process_report() */
+#define MAYFLY_PROCESS_RESTORABLE                                                              \
+	8u				/* mayfly_process_restore() will be used: it then costs
 					what was written, and first writes cost more */
 #define MAYFLY_PROCESS_FIXED_LAYOUT 16u /* addresses are the same in each run */
 
@@ -683,8 +685,8 @@ typedef struct mayfly_process_options {
 	uint64_t memory;     /* bytes that it may occupy, its files in memory included; 1 GiB */
 	uint64_t timeout_ns; /* wall clock of all runs together; 0: none */
 	uint64_t cpu_time_ns;
-	uint64_t max_output; /* bytes to standard output and error together; 0: no limit */
-	uint32_t max_files;  /* open descriptors; 256 */
+	uint64_t max_output;  /* bytes to standard output and error together; 0: no limit */
+	uint32_t max_files;   /* open descriptors; 256 */
 	uint32_t max_threads; /* 64, at most 200 */
 	mayfly_policy_fn policy;
 	void *policy_context;

@@ -33,9 +33,9 @@ static inline int mayfly_ready(int *argc, char ***argv)
 	long result;
 
 	__asm__ __volatile__("syscall"
-			 : "=a"(result)
-			 : "a"(MAYFLY_SYSCALL_READY), "D"(given)
-			 : "rcx", "r11", "memory");
+			     : "=a"(result)
+			     : "a"(MAYFLY_SYSCALL_READY), "D"(given)
+			     : "rcx", "r11", "memory");
 	if (result != 0)
 		return 0;
 	if (given[0] && argc)

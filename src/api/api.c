@@ -119,7 +119,8 @@ int mayfly_load_file(const char *path, const mayfly_load_options *options,
 
 /* --- Snapshots ---------------------------------------------------------------------------- */
 
-static const struct guest_kind *const kinds[] = {&function_guest_kind, &program_guest_kind, NULL};
+static const struct guest_kind *const kinds[] = {&function_guest_kind, &program_guest_kind,
+						 NULL};
 
 static bool is_functions(const mayfly_snapshot *snap)
 {

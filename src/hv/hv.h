@@ -22,7 +22,7 @@ enum hv_exit_kind {
 	HV_EXIT_HALT,	  /* HLT */
 	HV_EXIT_KICKED,	  /* hv_vcpu_kick(); guest state is between two instructions */
 	HV_EXIT_SHUTDOWN, /* triple fault */
-	HV_EXIT_MEMORY,	  /* the host has nothing behind an address of a slot, or not that right */
+	HV_EXIT_MEMORY, /* the host has nothing behind an address of a slot, or not that right */
 	HV_EXIT_INTERNAL, /* the hypervisor cannot go on, e.g. an instruction it cannot emulate */
 	HV_EXIT_UNKNOWN
 };

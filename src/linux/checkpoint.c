@@ -75,7 +75,8 @@ static int load_task(struct process *p, struct reader *r, mayfly_error *err)
 	fs_base = get_count(r, PROG_VA_END);
 	gs_base = get_count(r, PROG_VA_END);
 	get_bytes(r, xsave, CPU_XSAVE_BUFFER);
-	if (r->bad || tid < PROCESS_PID || process_has_task(p, tid) || regs.rip >= PROG_VA_END) {
+	if (r->bad || tid < PROCESS_PID || process_has_task(p, tid) ||
+	    regs.rip >= PROG_VA_END) {
 		r->bad = true;
 		return 0;
 	}
@@ -93,7 +94,8 @@ static int load_task(struct process *p, struct reader *r, mayfly_error *err)
 	setup.gs_base = gs_base;
 	if (hv_vcpu_set_ring3(t->vcpu, &setup, err) < 0 ||
 	    hv_vcpu_set_xsave(t->vcpu, xsave, err) < 0)
-		return fail(err, MAYFLY_E_FORMAT, "the snapshot's vector registers are damaged");
+		return fail(err, MAYFLY_E_FORMAT,
+			    "the snapshot's vector registers are damaged");
 	return 0;
 }
 
@@ -264,9 +266,10 @@ static int set_arguments(struct process *p, const char *const *argv, mayfly_erro
 	if (p->pause_point != MAYFLY_PAUSE_MAIN && p->pause_point != MAYFLY_PAUSE_READY) {
 		if (!argv[1])
 			return 0;
-		return fail(err, MAYFLY_E_INVALID,
-			    "the snapshot was not taken at main() or mayfly_ready(): it takes no "
-			    "arguments");
+		return fail(
+			err, MAYFLY_E_INVALID,
+			"the snapshot was not taken at main() or mayfly_ready(): it takes no "
+			"arguments");
 	}
 	r = put_arguments(p, argv, err);
 	if (r < 0 || p->pause_point != MAYFLY_PAUSE_MAIN)
@@ -322,8 +325,9 @@ int checkpoint_save(struct process *p, struct mayfly_snapshot **out, mayfly_erro
 	int r;
 
 	if (p->state != PROCESS_PAUSED)
-		return fail(err, MAYFLY_E_INVALID,
-			    "only a process that is paused can be saved (see mayfly_process_run)");
+		return fail(
+			err, MAYFLY_E_INVALID,
+			"only a process that is paused can be saved (see mayfly_process_run)");
 	r = snapshot_builder_init(&b, p->guest, err);
 	if (r == 0)
 		r = save(p, &b, &w, err);
@@ -357,7 +361,8 @@ static int load(struct process *p, const struct mayfly_snapshot *snap, bool agai
 	if (e == 0)
 		e = load_tasks(p, &r, err);
 	if (e == 0 && r.bad)
-		e = fail(err, MAYFLY_E_FORMAT, "the snapshot's state of the program is damaged");
+		e = fail(err, MAYFLY_E_FORMAT,
+			 "the snapshot's state of the program is damaged");
 	if (e == 0)
 		e = set_arguments(p, argv, err);
 	if (e == 0)

@@ -23,7 +23,7 @@
 
 struct table {
 	struct file **files; /* unique; borrowed when saving, counted when loading */
-	uint64_t *other;     /* loading: the other end of a pipe, waiting: inode and descriptor */
+	uint64_t *other; /* loading: the other end of a pipe, waiting: inode and descriptor */
 	uint32_t count;
 };
 
@@ -232,10 +232,11 @@ static int load_named(struct process *p, const char *path, int flags, struct fil
 	int r = vfs_open(p->vfs, NULL, path, flags & ~OPENING, 0, out);
 
 	if (r < 0)
-		return fail_errno(err, MAYFLY_E_IO, -r,
-				  "%s, which the program had open, cannot be opened within what "
-				  "is granted now",
-				  path);
+		return fail_errno(
+			err, MAYFLY_E_IO, -r,
+			"%s, which the program had open, cannot be opened within what "
+			"is granted now",
+			path);
 	return 0;
 }
 
@@ -254,9 +255,9 @@ static int load_regular(struct process *p, const char *path, int flags, struct r
 	if (!(*out)->node && strncmp(path, "/proc/", 6) != 0) {
 		if (st.st_ino != inode)
 			return changed(err, path, "is another file now");
-		if (!file_writable(*out) && ((uint64_t)st.st_size != size ||
-					     (uint64_t)st.st_mtim.tv_sec != seconds ||
-					     (uint64_t)st.st_mtim.tv_nsec != nanoseconds))
+		if (!file_writable(*out) &&
+		    ((uint64_t)st.st_size != size || (uint64_t)st.st_mtim.tv_sec != seconds ||
+		     (uint64_t)st.st_mtim.tv_nsec != nanoseconds))
 			return changed(err, path, "was changed since");
 	}
 	if (offset <= INT64_MAX && lseek((*out)->fd, (off_t)offset, SEEK_SET) < 0)
@@ -279,8 +280,8 @@ static int load_pipe(struct process *p, struct table *table, int flags, struct r
 		return 0;
 	for (uint32_t i = 0; i < table->count; i++) {
 		/* inode, and 2 * descriptor + which end it is; 0: none waits */
-		if (table->other[2 * i] != inode || (int)(table->other[2 * i + 1] & 1) != mine ||
-		    !table->other[2 * i + 1])
+		if (table->other[2 * i] != inode ||
+		    (int)(table->other[2 * i + 1] & 1) != mine || !table->other[2 * i + 1])
 			continue;
 		fds[mine] = (int)(table->other[2 * i + 1] >> 1);
 		table->other[2 * i + 1] = 0;

@@ -37,10 +37,11 @@ static const char *name_text(uint64_t number)
 static int check_area(const struct area *a, mayfly_error *err)
 {
 	if (a->file && (a->flags & MAP_SHARED) && (a->prot & PROT_WRITE))
-		return fail(err, MAYFLY_E_INVALID,
-			    "the file %s is mapped shared and writable, which a snapshot cannot "
-			    "keep",
-			    a->file->path ? a->file->path : "?");
+		return fail(
+			err, MAYFLY_E_INVALID,
+			"the file %s is mapped shared and writable, which a snapshot cannot "
+			"keep",
+			a->file->path ? a->file->path : "?");
 	return 0;
 }
 
@@ -54,8 +55,8 @@ static void find_pages(int pagemap, const struct area *a, const uint8_t *host, u
 	bool known = pagemap >= 0 && pread(pagemap, entries, (size_t)want, at) == want;
 
 	for (uint64_t i = 0; i < count; i++)
-		there[i] = a->file || !known ||
-			   (entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED));
+		there[i] =
+			a->file || !known || (entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED));
 }
 
 /* One page; where the file behind it has ended there is nothing to save. */
@@ -99,8 +100,8 @@ static int save_part(struct saving *s, const struct area *a, uint64_t start, uin
 		find_pages(s->pagemap, a, host + at * PAGE_SIZE, count, there);
 		for (uint64_t i = 0; r == 0 && i < count; i++)
 			if (there[i])
-				r = save_page(s->p, s->b, host + (at + i) * PAGE_SIZE, s->buffer,
-					      err);
+				r = save_page(s->p, s->b, host + (at + i) * PAGE_SIZE,
+					      s->buffer, err);
 	}
 	if (hidden)
 		mprotect(host, end - start, PROT_NONE);
@@ -127,9 +128,9 @@ static int save_area(struct saving *s, const struct area *a, mayfly_error *err)
 
 static void put_numbers(struct writer *w, const struct mm *mm)
 {
-	const uint64_t numbers[] = {mm->brk_start, mm->brk,	  mm->mmap_base, mm->stack_top,
-				    mm->arg_start, mm->arg_end,	  mm->env_start, mm->env_end,
-				    mm->entry,	   mm->phdr,	  mm->phnum,	 mm->interp_base};
+	const uint64_t numbers[] = {mm->brk_start, mm->brk,	mm->mmap_base, mm->stack_top,
+				    mm->arg_start, mm->arg_end, mm->env_start, mm->env_end,
+				    mm->entry,	   mm->phdr,	mm->phnum,     mm->interp_base};
 
 	put_bytes(w, numbers, sizeof(numbers));
 }
@@ -169,7 +170,8 @@ int checkpoint_save_mm(struct process *p, struct snapshot_builder *b, struct wri
 		put_u64(w, a->start);
 		put_u64(w, a->end);
 		put_u64(w, a->prot);
-		put_u64(w, (a->flags & (MAP_STACK | MAP_NORESERVE)) | MAP_PRIVATE | MAP_ANONYMOUS);
+		put_u64(w,
+			(a->flags & (MAP_STACK | MAP_NORESERVE)) | MAP_PRIVATE | MAP_ANONYMOUS);
 		put_u64(w, name_number(a->name));
 	}
 	return 0;
@@ -215,8 +217,7 @@ static int get_chunks(struct reader *r, struct mm *mm, bool again)
 		bitmap_set(seen, chunk);
 		if (mm_chunk_of(mm, piece * MM_CHUNK) >= 0) {
 			/* Chunks are for the life of the VM. */
-			if (!again ||
-			    mm_chunk_of(mm, piece * MM_CHUNK) != (int64_t)chunk)
+			if (!again || mm_chunk_of(mm, piece * MM_CHUNK) != (int64_t)chunk)
 				r->bad = true;
 		} else if (again || mm_adopt_chunk(mm, piece * MM_CHUNK, (uint32_t)chunk) < 0) {
 			r->bad = true;

@@ -24,7 +24,7 @@
 #define HEADER_SIZE 65536
 #define MAX_PHDRS 256
 #define MAX_SYMBOL_BYTES ((uint64_t)32 << 20) /* that main() is searched in */
-#define STACK_SIZE ((uint64_t)8 << 20) /* RLIMIT_STACK's usual value */
+#define STACK_SIZE ((uint64_t)8 << 20)	      /* RLIMIT_STACK's usual value */
 #define STACK_GUARD ((uint64_t)1 << 20)
 #define PIE_BASE 0x555555554000 /* as Linux (ELF_ET_DYN_BASE) */
 #define MMAP_BASE 0x7f0000000000
@@ -106,8 +106,8 @@ static int measure(struct image *image, mayfly_error *err)
 		return fail(err, MAYFLY_E_FORMAT, "%s: nothing to load in it (no PT_LOAD)",
 			    image->path);
 	if (image->end - image->start > MAX_IMAGE)
-		return fail(err, MAYFLY_E_TOO_LARGE, "%s: its image spans %llu bytes", image->path,
-			    (unsigned long long)(image->end - image->start));
+		return fail(err, MAYFLY_E_TOO_LARGE, "%s: its image spans %llu bytes",
+			    image->path, (unsigned long long)(image->end - image->start));
 	return 0;
 }
 
@@ -261,7 +261,8 @@ static int rewrite(struct arguments *args, const char *line, size_t len, const c
 	while (word < end && (*word == ' ' || *word == '\t'))
 		word++;
 	if (word_end == line)
-		return fail(err, MAYFLY_E_FORMAT, "%s: its #! line names no interpreter", script);
+		return fail(err, MAYFLY_E_FORMAT, "%s: its #! line names no interpreter",
+			    script);
 	interp = own(args, line, (size_t)(word_end - line));
 	path = own(args, script, strlen(script));
 	if (word < end)

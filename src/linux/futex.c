@@ -15,7 +15,8 @@
 static int host_futex(uint32_t *word, int op, uint32_t value, uint64_t value2, uint32_t *word2,
 		      uint32_t value3)
 {
-	long r = syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value, value2, word2, value3);
+	long r =
+		syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value, value2, word2, value3);
 
 	return r < 0 ? -errno : (int)r;
 }

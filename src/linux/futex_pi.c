@@ -26,7 +26,8 @@ static int set_waiters(uint32_t *word)
 	/* Or with 1 << 31; wakes those who wait for it only if it was -1, which it never is. */
 	uint32_t op = FUTEX_OP((uint32_t)FUTEX_OP_OR | FUTEX_OP_OPARG_SHIFT, 31u,
 			       (uint32_t)FUTEX_OP_CMP_EQ, 0xfffu);
-	long r = syscall(SYS_futex, &unused, FUTEX_WAKE_OP | FUTEX_PRIVATE_FLAG, 0, 0, word, op);
+	long r =
+		syscall(SYS_futex, &unused, FUTEX_WAKE_OP | FUTEX_PRIVATE_FLAG, 0, 0, word, op);
 
 	_Static_assert(FUTEX_WAITERS == 1u << 31, "futex(2)");
 	return r < 0 ? -errno : 0;
@@ -60,7 +61,8 @@ static int try_lock(struct task *t, uint64_t va, uint32_t *word, uint32_t *held)
 	return alive ? -EAGAIN : -ESRCH;
 }
 
-static int64_t lock(struct task *t, uint64_t va, clockid_t clock, const struct timespec *deadline)
+static int64_t lock(struct task *t, uint64_t va, clockid_t clock,
+		    const struct timespec *deadline)
 {
 	struct process *p = t->process;
 

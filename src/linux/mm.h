@@ -42,12 +42,12 @@ struct file;
 /* A mapping (VMA): [start, end), ascending in mm->areas, not overlapping. */
 struct area {
 	uint64_t start, end;
-	uint32_t prot;	/* PROT_ */
-	uint32_t flags; /* MAP_SHARED or MAP_PRIVATE, MAP_ANONYMOUS, MAP_STACK, MAP_NORESERVE,
+	uint32_t prot;	 /* PROT_ */
+	uint32_t flags;	 /* MAP_SHARED or MAP_PRIVATE, MAP_ANONYMOUS, MAP_STACK, MAP_NORESERVE,
 			   MAP_GROWSDOWN */
-	uint64_t offset;      /* in the file, of start */
-	struct file *file;    /* counted; NULL: anonymous */
-	const char *name;     /* "[heap]", "[stack]": static; or NULL */
+	uint64_t offset; /* in the file, of start */
+	struct file *file; /* counted; NULL: anonymous */
+	const char *name;  /* "[heap]", "[stack]": static; or NULL */
 };
 
 struct mm {
@@ -71,7 +71,7 @@ struct mm {
 	uint64_t arg_start, arg_end, env_start, env_end;
 	uint64_t entry, phdr, interp_base; /* for auxv */
 	uint16_t phnum;
-	uint64_t generation;		   /* differs after each change of areas */
+	uint64_t generation; /* differs after each change of areas */
 	/* Page tables above the last level: pages used of PROG_TABLES_PAGES. */
 	uint32_t tables_used;
 	/*
@@ -136,8 +136,8 @@ int64_t mm_map(struct mm *mm, uint64_t va, uint64_t len, uint32_t prot, uint32_t
 	       struct file *file, uint64_t offset);
 int mm_unmap(struct mm *mm, uint64_t va, uint64_t len);
 int mm_protect(struct mm *mm, uint64_t va, uint64_t len, uint32_t prot);
-int64_t mm_remap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len, uint32_t flags,
-		 uint64_t new_va);
+int64_t mm_remap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len,
+		 uint32_t flags, uint64_t new_va);
 int mm_advise(struct mm *mm, uint64_t va, uint64_t len, int advice);
 uint64_t mm_brk(struct mm *mm, uint64_t brk);
 

@@ -32,7 +32,8 @@ void mm_note_host_write(struct mm *mm, const uint8_t *host, uint64_t len)
 static void note_writable(struct mm *mm, uint64_t va, const uint8_t *host, uint64_t len)
 {
 	pthread_rwlock_rdlock(&mm->lock);
-	for (size_t i = area_find(mm, va); i < mm->nareas && mm->areas[i].start < va + len; i++) {
+	for (size_t i = area_find(mm, va); i < mm->nareas && mm->areas[i].start < va + len;
+	     i++) {
 		const struct area *a = &mm->areas[i];
 		uint64_t start = a->start > va ? a->start : va;
 		uint64_t end = a->end < va + len ? a->end : va + len;
@@ -45,7 +46,8 @@ static void note_writable(struct mm *mm, uint64_t va, const uint8_t *host, uint6
 
 /* The host's view of [va, va+len), giving chunks where areas have none yet. `write`: will be
  * written to. */
-static int view(struct mm *mm, uint64_t va, uint64_t len, struct iovec *iov, int max, bool write)
+static int view(struct mm *mm, uint64_t va, uint64_t len, struct iovec *iov, int max,
+		bool write)
 {
 	int n = 0;
 

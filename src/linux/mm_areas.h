@@ -17,7 +17,8 @@ int64_t mm_chunk_of(const struct mm *mm, uint64_t va);
  * Write over `len` bytes of code, which lie in one page of a private executable area and, if
  * `expect` is not NULL, are those now. -EFAULT if anything is not so.
  */
-int mm_poke(struct mm *mm, uint64_t va, const uint8_t *expect, const uint8_t *bytes, size_t len);
+int mm_poke(struct mm *mm, uint64_t va, const uint8_t *expect, const uint8_t *bytes,
+	    size_t len);
 
 /* --- For checkpoint_mm.c ------------------------------------------------------------------- */
 

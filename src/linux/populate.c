@@ -7,7 +7,8 @@
 #include <sys/mman.h>
 
 #ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14; older ones give EINVAL, and pages come when used */
+#define MADV_POPULATE_WRITE                                                                    \
+	23 /* Linux 5.14; older ones give EINVAL, and pages come when used */
 #endif
 
 /* So much costs no more than a thread does. */
@@ -27,8 +28,7 @@ void populate_add(struct populate *p, uint8_t *host, size_t len)
 	}
 	if (p->count == p->capacity) {
 		size_t capacity = p->capacity ? p->capacity * 2 : 64;
-		struct populate_range *ranges =
-			realloc(p->ranges, capacity * sizeof(*ranges));
+		struct populate_range *ranges = realloc(p->ranges, capacity * sizeof(*ranges));
 
 		if (!ranges)
 			return;

@@ -268,10 +268,11 @@ static int arm_main(struct process *p, mayfly_error *err)
 		p->main_va = exec_find_main(p);
 	if (!p->main_va || mm_read(&p->mm, &p->main_byte, p->main_va, 1) < 0 ||
 	    mm_poke(&p->mm, p->main_va, NULL, &int3, 1) < 0)
-		return fail(err, MAYFLY_E_UNSUPPORTED,
-			    "%s: where its main() is cannot be told (it is stripped, and was not "
-			    "started by a known C library)",
-			    p->exe);
+		return fail(
+			err, MAYFLY_E_UNSUPPORTED,
+			"%s: where its main() is cannot be told (it is stripped, and was not "
+			"started by a known C library)",
+			p->exe);
 	p->main_armed = true;
 	return 0;
 }
@@ -322,9 +323,10 @@ static uint64_t expired(struct watchdog_entry *entry, uint64_t now)
 			return WATCHDOG_NEVER;
 		}
 		/* All threads together cannot use it up sooner. */
-		next = min_deadline(next, now + (p->cpu_limit_ns - used) /
-							(p->max_tasks < 4 ? p->max_tasks : 4) +
-						  1000000);
+		next = min_deadline(
+			next,
+			now + (p->cpu_limit_ns - used) / (p->max_tasks < 4 ? p->max_tasks : 4) +
+				1000000);
 	}
 	return next;
 }

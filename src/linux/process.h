@@ -45,9 +45,9 @@
 #define PROCESS_DEFAULT_THREADS 64
 
 /* Not errnos of Linux's ABI: how an interrupted call wants to go on; never seen by guests. */
-#define ERESTARTSYS 512		 /* again, if the handler has SA_RESTART or there is none */
-#define ERESTARTNOINTR 513	 /* always again */
-#define ERESTARTNOHAND 514	 /* again only if no handler ran, else EINTR */
+#define ERESTARTSYS 512		  /* again, if the handler has SA_RESTART or there is none */
+#define ERESTARTNOINTR 513	  /* always again */
+#define ERESTARTNOHAND 514	  /* again only if no handler ran, else EINTR */
 #define ERESTART_RESTARTBLOCK 516 /* as NOHAND, by way of restart_syscall(2) */
 
 struct process;
@@ -99,10 +99,10 @@ struct task {
 	 * rcx and r11 as the guest had them are gone, as on Linux.
 	 */
 	struct cpu_regs regs;
-	uint64_t syscall; /* the number, while one is being answered; else -1 */
-	int64_t result;	  /* of that call */
-	bool in_ring0;	  /* the vCPU stopped there: it must be put back to ring 3 */
-	bool not_entered; /* it was kicked before it went into the VM */
+	uint64_t syscall;  /* the number, while one is being answered; else -1 */
+	int64_t result;	   /* of that call */
+	bool in_ring0;	   /* the vCPU stopped there: it must be put back to ring 3 */
+	bool not_entered;  /* it was kicked before it went into the VM */
 	bool pause_passed; /* it goes on from a point at which it was paused: not again there */
 	atomic_bool in_guest;
 	/* The last page fault, and how often it came in a row. */
@@ -126,7 +126,7 @@ struct task {
 	char name[16]; /* PR_SET_NAME */
 	bool exiting;
 	int exit_status;
-	uint64_t traced_at; /* ns, when the call began, for --trace and --stats */
+	uint64_t traced_at;	     /* ns, when the call began, for --trace and --stats */
 	struct syscall_paths *paths; /* the call's, once copied: see task_path() */
 	struct trace_call *traced;   /* the call's line so far: trace.c */
 	struct task_attr attr;
@@ -164,17 +164,18 @@ struct process {
 	struct vfs *vfs;
 	struct sigprocess sig;
 	struct vdso_clock clock;
-	struct netpolicy *net; /* NULL: no network; outlives `files` */
+	struct netpolicy *net;		   /* NULL: no network; outlives `files` */
 	struct loopback *_Atomic loopback; /* loopback.h, made at first use: sockets_end() */
 
 	/* Tasks. */
+	pthread_mutex_t owners_lock; /* futex_pi.c; comes before mm and tasks */
 	pthread_mutex_t tasks_lock;
 	pthread_cond_t tasks_changed;
 	struct task *tasks;
 	uint32_t ntasks;
 	uint32_t max_tasks;
 	int next_tid;
-	uint64_t ended_cpu_ns, ended_user_ns; /* CPU time of tasks that ended */
+	uint64_t ended_cpu_ns, ended_user_ns;		 /* CPU time of tasks that ended */
 	uint64_t vcpus_used[(PROG_MAX_VCPUS + 63) / 64]; /* bitmap */
 	struct hv_vcpu *vcpus[PROG_MAX_VCPUS];		 /* made; reused by later tasks */
 
@@ -187,12 +188,12 @@ struct process {
 	bool from_snapshot;
 	uint32_t pause_point; /* MAYFLY_PAUSE_ */
 	uint64_t new_argc, new_argv;
-	uint64_t main_va;     /* of main(), 0: not known; and the byte that its breakpoint covers */
+	uint64_t main_va; /* of main(), 0: not known; and the byte that its breakpoint covers */
 	uint8_t main_byte;
 	bool main_armed;
-	bool interrupted; /* before it ran */
+	bool interrupted;	 /* before it ran */
 	uint64_t ended_syscalls; /* of tasks that ended */
-	uint32_t nhosts;  /* host threads of tasks, but the caller's own */
+	uint32_t nhosts;	 /* host threads of tasks, but the caller's own */
 	int leader_status;
 	bool restorable;
 	bool core_signal;
@@ -218,7 +219,7 @@ struct process {
 	char **envp;
 	char hostname[65];
 	mode_t umask;
-	uint32_t uid, gid; /* as the guest sees them */
+	uint32_t uid, gid;	 /* as the guest sees them */
 	struct timespec started; /* CLOCK_MONOTONIC */
 
 	/* Restorable: what files and file system are made of again. Owned. */
@@ -232,7 +233,8 @@ struct process {
 	mayfly_policy_fn policy;
 	void *policy_context;
 	struct trace *trace; /* NULL: neither traced nor counted */
-	mayfly_notice_fn notice; /* one line for the user's eyes, e.g. "fork is not supported" */
+	mayfly_notice_fn
+		notice; /* one line for the user's eyes, e.g. "fork is not supported" */
 	void *notice_context;
 	atomic_uint noticed; /* bits: what was said once */
 	uint32_t pause_at;   /* MAYFLY_PAUSE_: bits */

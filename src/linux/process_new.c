@@ -143,8 +143,8 @@ int process_set_streams(struct process *p, const int fds[3], mayfly_error *err)
 		int r;
 
 		if (!file)
-			return fail_errno(err, MAYFLY_E_IO, errno, "standard stream %d (descriptor %d)",
-					  i, fds[i]);
+			return fail_errno(err, MAYFLY_E_IO, errno,
+					  "standard stream %d (descriptor %d)", i, fds[i]);
 		r = files_replace(&p->files, (uint64_t)i, file, false);
 		if (r < 0)
 			return fail_errno(err, MAYFLY_E_NOMEM, -r, "standard stream %d", i);
@@ -454,9 +454,8 @@ static void free_surroundings(struct process *p)
 
 int process_renew(struct process *p, const int fds[3], mayfly_error *err)
 {
-	const mayfly_process_options o = {.flags = p->kept.flags,
-					  .grants = p->kept.grants,
-					  .ngrants = p->kept.ngrants};
+	const mayfly_process_options o = {
+		.flags = p->kept.flags, .grants = p->kept.grants, .ngrants = p->kept.ngrants};
 	int r;
 
 	free_surroundings(p);
@@ -493,6 +492,7 @@ int process_new(const struct hv_backend *hv, const mayfly_process_options *optio
 	if (!p)
 		return fail(err, MAYFLY_E_NOMEM, "no memory for a process");
 	p->hv = hv;
+	pthread_mutex_init(&p->owners_lock, NULL);
 	pthread_mutex_init(&p->tasks_lock, NULL);
 	pthread_cond_init(&p->tasks_changed, NULL);
 	take_options(p, options);
@@ -500,8 +500,9 @@ int process_new(const struct hv_backend *hv, const mayfly_process_options *optio
 	if (r == 0)
 		r = make_surroundings(p, options, err);
 	if (r == 0)
-		r = options->snapshot ? checkpoint_load(p, options->snapshot, options->argv, err)
-				      : load_program(p, options, err);
+		r = options->snapshot
+			    ? checkpoint_load(p, options->snapshot, options->argv, err)
+			    : load_program(p, options, err);
 	if (r < 0) {
 		process_free(p);
 		return r;
@@ -532,5 +533,6 @@ void process_free(struct process *p)
 	free(p->exe);
 	pthread_cond_destroy(&p->tasks_changed);
 	pthread_mutex_destroy(&p->tasks_lock);
+	pthread_mutex_destroy(&p->owners_lock);
 	free(p);
 }

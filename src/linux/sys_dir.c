@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "linux/vfs_internal.h"
 #include "linux/vfs_calls.h"
@@ -218,23 +219,24 @@ static int64_t getdents(struct task *t, const uint64_t a[6], bool old)
 	_cleanup_free_ uint8_t *buffer = NULL;
 	size_t size = (uint32_t)a[2];
 	ssize_t n = -EBADF;
+	int64_t before;
 
 	if (!file)
 		return n;
 	if (size > LISTING_MAX)
 		size = LISTING_MAX;
-	/* Before entries are taken out that could not be put anywhere. */
-	if (!mm_mapped(&t->process->mm, a[1], 1)) {
-		file_put(file);
-		return -EFAULT;
-	}
+	before = vfs_seek(file, 0, SEEK_CUR);
 	buffer = malloc(size ? size : 1);
 	n = buffer ? vfs_getdents(file, buffer, size) : -ENOMEM;
-	file_put(file);
 	if (n > 0 && old)
 		make_old(buffer, (size_t)n);
-	if (n > 0 && mm_write(&t->process->mm, a[1], buffer, (size_t)n) < 0)
-		return -EFAULT;
+	if (n > 0 && mm_write(&t->process->mm, a[1], buffer, (size_t)n) < 0) {
+		/* What could not be put anywhere comes again. */
+		if (before >= 0)
+			vfs_seek(file, before, SEEK_SET);
+		n = -EFAULT;
+	}
+	file_put(file);
 	return n;
 }
 

@@ -126,7 +126,7 @@ int64_t sys_mlockall(struct task *t, const uint64_t a[6])
 {
 	(void)t;
 	return !a[0] || (a[0] & ~(uint64_t)(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) ? -EINVAL
-										       : 0;
+										     : 0;
 }
 
 int64_t sys_munlockall(struct task *t, const uint64_t a[6])

@@ -2,12 +2,12 @@
 /*
  * Other processes, of which there are none; randomness; barriers between threads.
  *
- * fork(2), vfork(2) and execve(2) fail with ENOSYS. It is what fork(2) documents for systems
- * that cannot (those without an MMU), and what programs handle best: EAGAIN would have shells
- * try again for seconds, EPERM and EACCES send people looking for permissions, ENOEXEC has
- * shells read the file as a script, ENOENT has them go on along PATH. With ENOSYS shells say
- * "fork: Function not implemented" once, Python's subprocess raises OSError, node's emits an
- * error of spawn, and posix_spawn(3) gives it back.
+ * fork(2), vfork(2), clone(2) of a process and execve(2) fail with EACCES, as where a policy
+ * forbids them. It is what programs handle best: shells give up at once and say so (EAGAIN has
+ * bash try again for 15 seconds), Python's subprocess raises PermissionError, node gives an error
+ * event (it throws for ENOSYS and EPERM), posix_spawn(3) gives it back, and what looks whether a
+ * program can be run takes it for one that cannot. ENOEXEC would have shells read the file as a
+ * script.
  */
 #include <errno.h>
 #include <limits.h>
@@ -26,7 +26,7 @@ int64_t sys_fork(struct task *t, const uint64_t a[6])
 	process_notice(t->process, NOTICE_FORK,
 		       "this program tried to start another process (fork), which is not "
 		       "possible yet");
-	return -ENOSYS;
+	return -EACCES;
 }
 
 int64_t sys_vfork(struct task *t, const uint64_t a[6])
@@ -40,7 +40,7 @@ int64_t sys_execve(struct task *t, const uint64_t a[6])
 	process_notice(t->process, NOTICE_EXEC,
 		       "this program tried to become another one (execve), which is not "
 		       "possible yet");
-	return -ENOSYS;
+	return -EACCES;
 }
 
 int64_t sys_execveat(struct task *t, const uint64_t a[6])

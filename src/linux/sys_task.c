@@ -8,8 +8,7 @@
 
 #include "linux/task.h"
 
-#define CLONE_THREAD_FLAGS                                                                     \
-	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
+#define CLONE_THREAD_FLAGS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
 /* Nodes of a robust list that are looked at, as the kernel limits it (ROBUST_LIST_LIMIT). */
 #define MAX_ROBUST 2048
 
@@ -70,8 +69,8 @@ static int64_t clone_thread(struct task *t, const struct guest_clone_args *args)
 
 	if (hv_vcpu_get_control(t->vcpu, &control, NULL) < 0)
 		return -EAGAIN;
-	r = task_new(t->process, args->flags & CLONE_SETTLS ? args->tls : control.fs_base, &child,
-		     NULL);
+	r = task_new(t->process, args->flags & CLONE_SETTLS ? args->tls : control.fs_base,
+		     &child, NULL);
 	if (r < 0)
 		return r;
 	r = start(child, t, args);
@@ -80,14 +79,16 @@ static int64_t clone_thread(struct task *t, const struct guest_clone_args *args)
 	return r;
 }
 
-static int64_t do_clone(struct task *t, const struct guest_clone_args *args, const uint64_t a[6])
+static int64_t do_clone(struct task *t, const struct guest_clone_args *args,
+			const uint64_t a[6])
 {
 	if (!(args->flags & CLONE_THREAD))
 		return sys_fork(t, a);
 	if ((args->flags & CLONE_THREAD_FLAGS) != CLONE_THREAD_FLAGS)
 		return -EINVAL;
-	if (args->flags & (CLONE_VFORK | CLONE_PIDFD | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC |
-			   CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP))
+	if (args->flags &
+	    (CLONE_VFORK | CLONE_PIDFD | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC |
+	     CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP))
 		return -EPERM;
 	if (args->flags & CLONE_SETTLS && args->tls >= PROG_VA_END)
 		return -EPERM;
@@ -158,7 +159,8 @@ int64_t sys_get_robust_list(struct task *t, const uint64_t a[6])
 	pthread_mutex_unlock(&t->process->tasks_lock);
 	if (!other)
 		return -ESRCH;
-	if (mm_put(&t->process->mm, a[1], &head) < 0 || mm_put(&t->process->mm, a[2], &size) < 0)
+	if (mm_put(&t->process->mm, a[1], &head) < 0 ||
+	    mm_put(&t->process->mm, a[2], &size) < 0)
 		return -EFAULT;
 	return 0;
 }

@@ -446,8 +446,7 @@ static bool handle_exit(struct task *t, const struct hv_exit *exit, mayfly_error
 	case HV_EXIT_KICKED:
 		return true;
 	case HV_EXIT_MEMORY:
-		if (!mm_revoke_unbacked(&t->process->mm) ||
-		    ++t->same_faults > MAX_SAME_FAULT)
+		if (!mm_revoke_unbacked(&t->process->mm) || ++t->same_faults > MAX_SAME_FAULT)
 			process_kill(t->process, SIGBUS,
 				     "memory that the host could not provide, at 0x%llx",
 				     (unsigned long long)t->regs.rip);
@@ -457,18 +456,20 @@ static bool handle_exit(struct task *t, const struct hv_exit *exit, mayfly_error
 			     (unsigned long long)t->regs.rip);
 		return true;
 	case HV_EXIT_INTERNAL:
-		(void)fail(err, MAYFLY_E_HYPERVISOR,
-		     "KVM cannot go on at 0x%llx (internal error %u, an instruction that it "
-		     "cannot emulate?)",
-		     (unsigned long long)t->regs.rip, exit->internal.suberror);
+		(void)fail(
+			err, MAYFLY_E_HYPERVISOR,
+			"KVM cannot go on at 0x%llx (internal error %u, an instruction that it "
+			"cannot emulate?)",
+			(unsigned long long)t->regs.rip, exit->internal.suberror);
 		return false;
 	case HV_EXIT_MMIO:
 	case HV_EXIT_HALT:
 	case HV_EXIT_UNKNOWN:
 		break;
 	}
-	(void)fail(err, MAYFLY_E_HYPERVISOR, "an exit of kind %d that no program can cause, at 0x%llx",
-	     (int)exit->kind, (unsigned long long)t->regs.rip);
+	(void)fail(err, MAYFLY_E_HYPERVISOR,
+		   "an exit of kind %d that no program can cause, at 0x%llx", (int)exit->kind,
+		   (unsigned long long)t->regs.rip);
 	return false;
 }
 
@@ -506,7 +507,8 @@ static int load_regs(struct task *t, mayfly_error *err)
 static void settle(struct task *t)
 {
 	bool called = t->syscall != TASK_NO_SYSCALL;
-	bool restart = called && t->result <= -ERESTARTSYS && t->result >= -ERESTART_RESTARTBLOCK;
+	bool restart =
+		called && t->result <= -ERESTARTSYS && t->result >= -ERESTART_RESTARTBLOCK;
 	int64_t result = t->result;
 
 	if (restart || signal_deliverable(t))

@@ -34,7 +34,8 @@ struct header {
 	uint32_t version;
 	uint32_t kind;
 	uint64_t file_len;
-	uint64_t description_len; /* at PAGE_SIZE: the guest's, then the kind's part of the snapshot */
+	uint64_t
+		description_len; /* at PAGE_SIZE: the guest's, then the kind's part of the snapshot */
 	uint64_t shared_offset;
 	uint64_t shared_len; /* without the system part */
 	uint64_t private_offset;
@@ -45,7 +46,7 @@ struct header {
 	uint32_t features[CPUID_WORDS];
 	uint64_t extra_len; /* of the description: the latter */
 	uint64_t description_hash;
-	uint64_t body_hash; /* of all but the header */
+	uint64_t body_hash;   /* of all but the header */
 	uint64_t header_hash; /* of the page with this field zero */
 	uint8_t reserved[PAGE_SIZE - 152];
 };
@@ -224,9 +225,8 @@ static int check_header(const struct header *h, uint64_t file_len, const struct 
 			    (unsigned long long)file_len, (unsigned long long)h->file_len);
 	/* The rest holds for any file that we wrote; a crafted one is stopped here. */
 	if (h->description_len > MAX_DESCRIPTION || h->extra_len > h->description_len ||
-	    h->shared_len > file_len ||
-	    h->private_used > file_len || h->private_used > h->private_len ||
-	    h->private_len > MAX_PRIVATE ||
+	    h->shared_len > file_len || h->private_used > file_len ||
+	    h->private_used > h->private_len || h->private_len > MAX_PRIVATE ||
 	    ((h->shared_len | h->private_len | h->private_used) & PAGE_MASK) || !h->private_len)
 		return fail(err, MAYFLY_E_FORMAT, "the header's lengths make no sense");
 	lay_out(&expect);

@@ -194,8 +194,8 @@ static void fill_memory(struct instance *inst)
 
 int instance_reach(struct instance *inst, uint64_t end, mayfly_error *err)
 {
-	uint64_t span = inst->guest->slot_span ? inst->guest->slot_span
-					       : inst->guest->map.private_len;
+	uint64_t span =
+		inst->guest->slot_span ? inst->guest->slot_span : inst->guest->map.private_len;
 
 	while (inst->reached < end) {
 		uint64_t left = inst->guest->map.private_len - inst->reached;
@@ -288,8 +288,8 @@ static int get_log(const struct instance *inst, mayfly_error *err)
 /* The reverse of being in the log, for the pages of `bitmap`. */
 static int clean_log(struct instance *inst, uint64_t *bitmap, mayfly_error *err)
 {
-	uint64_t span = inst->guest->slot_span ? inst->guest->slot_span
-					       : inst->guest->map.private_len;
+	uint64_t span =
+		inst->guest->slot_span ? inst->guest->slot_span : inst->guest->map.private_len;
 	int r = 0;
 
 	for (uint64_t at = 0; r == 0 && at < inst->reached; at += span) {

@@ -100,7 +100,8 @@ int snapshot_builder_put(struct snapshot_builder *b, uint64_t first, const uint8
 int snapshot_builder_finish(struct snapshot_builder *b, struct mayfly_snapshot **out,
 			    mayfly_error *err)
 {
-	struct snapshot_pages pages = {b->fd, 0, b->present, b->npresent, b->extra, b->extra_len};
+	struct snapshot_pages pages = {b->fd,	    0,	      b->present,
+				       b->npresent, b->extra, b->extra_len};
 	int r;
 
 	/* Nothing can change it from here on, not even we. */

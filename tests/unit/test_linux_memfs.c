@@ -202,6 +202,7 @@ static void a_listing_survives_changes(void **state)
 	}
 	fd = tree_open("/tmp", O_RDONLY | O_DIRECTORY);
 	assert_int_equal(SYS(getdents64, (uint64_t)fd, FAKE_VA + DATA_AT, 10), -EINVAL);
+	assert_int_equal(SYS(getdents64, (uint64_t)fd, FAKE_WILD, 1000), -EFAULT);
 	/* As rm -r does: each part is removed before the next is asked for. */
 	while ((n = SYS(getdents, (uint64_t)fd, FAKE_VA + DATA_AT, 512)) > 0) {
 		char part[512];
