@@ -233,7 +233,7 @@ static int begin_noop(const struct bench_row *row, void **state, mayfly_error *e
 	int r = new_command(state, err);
 
 	(void)row;
-	if (r < 0)
+	if (r != 0)
 		return r;
 	add(*state, scratch.self);
 	add(*state, "run");
@@ -268,7 +268,7 @@ static int begin_from(void **state, const char *name, const char *when,
 
 	if (r == 0)
 		r = make_snapshot(name, when, program, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	add(*state, scratch.self);
 	add(*state, "run");
@@ -304,7 +304,7 @@ static int begin_python(const struct bench_row *row, const char *script, bool re
 	struct command *c;
 	int r = new_command(state, err);
 
-	if (r < 0)
+	if (r != 0)
 		return r;
 	c = *state;
 	c->reports = reports;

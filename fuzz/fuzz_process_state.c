@@ -197,7 +197,7 @@ static void live(struct process *p)
 static void check_failure(int r, const mayfly_error *err)
 {
 	bool known = r == MAYFLY_E_FORMAT || r == MAYFLY_E_IO || r == MAYFLY_E_NOMEM ||
-		     r == MAYFLY_E_LIMIT;
+		     r == MAYFLY_E_LIMIT || r == MAYFLY_E_INVALID;
 
 	if (!known)
 		fprintf(stderr, "%d: %s\n", r, err->message);

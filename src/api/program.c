@@ -24,7 +24,7 @@ int mayfly_process_new(const mayfly_process_options *options, mayfly_process **o
 	r = options_copy(&o, sizeof(o), options, "mayfly_process_options", err);
 	if (r == 0)
 		r = process_new(&hv_kvm, &o, &p, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	*out = (mayfly_process *)p;
 	return 0;

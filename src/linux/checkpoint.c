@@ -236,8 +236,8 @@ static int put_arguments(struct process *p, const char *const *argv, mayfly_erro
 	image = calloc(1, bytes);
 	if (!image)
 		return fail(err, MAYFLY_E_NOMEM, "no memory for arguments");
-	va = mm_map(&p->mm, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, NULL,
-		    0);
+	va = mm_map(&p->mm, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		    NULL);
 	if (va < 0)
 		return fail_errno(err, MAYFLY_E_NOMEM, (int)-va, "room for arguments");
 	for (size_t i = 0; i < count; i++) {

@@ -280,11 +280,12 @@ static int load_pipe(struct process *p, struct table *table, int flags, struct r
 		return 0;
 	for (uint32_t i = 0; i < table->count; i++) {
 		/* inode, and 2 * descriptor + which end it is; 0: none waits */
-		if (table->other[2 * i] != inode ||
-		    (int)(table->other[2 * i + 1] & 1) != mine || !table->other[2 * i + 1])
+		if (table->other[2 * (size_t)i] != inode ||
+		    (int)(table->other[2 * (size_t)i + 1] & 1) != mine ||
+		    !table->other[2 * (size_t)i + 1])
 			continue;
-		fds[mine] = (int)(table->other[2 * i + 1] >> 1);
-		table->other[2 * i + 1] = 0;
+		fds[mine] = (int)(table->other[2 * (size_t)i + 1] >> 1);
+		table->other[2 * (size_t)i + 1] = 0;
 		break;
 	}
 	if (fds[mine] < 0) {
@@ -292,13 +293,14 @@ static int load_pipe(struct process *p, struct table *table, int flags, struct r
 
 		if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
 			return -errno;
-		while (i < table->count && table->other[2 * i + 1])
+		while (i < table->count && table->other[2 * (size_t)i + 1])
 			i++;
 		if (i == table->count) {
 			close(fds[!mine]);
 		} else {
-			table->other[2 * i] = inode;
-			table->other[2 * i + 1] = (uint64_t)fds[!mine] << 1 | (uint64_t)!mine;
+			table->other[2 * (size_t)i] = inode;
+			table->other[2 * (size_t)i + 1] =
+				(uint64_t)fds[!mine] << 1 | (uint64_t)!mine;
 		}
 		/* What waited goes in by the other end, while it is at hand. */
 		if (waiting && !mine) {
@@ -510,8 +512,8 @@ int checkpoint_load_files(struct process *p, struct reader *r, mayfly_error *err
 	for (uint32_t i = 0; table.files && i < count; i++)
 		file_put(table.files[i]);
 	for (uint32_t i = 0; table.other && i < count; i++)
-		if (table.other[2 * i + 1])
-			close((int)(table.other[2 * i + 1] >> 1));
+		if (table.other[2 * (size_t)i + 1])
+			close((int)(table.other[2 * (size_t)i + 1] >> 1));
 	free(table.files);
 	free(table.other);
 	free(lists);

@@ -120,6 +120,7 @@ static uint32_t segment_prot(uint32_t flags)
 /* One PT_LOAD. -errno */
 static int64_t map_segment(struct mm *mm, const struct image *image, const Elf64_Phdr *ph)
 {
+	const struct mm_source source = {image->file, page_down(ph->p_offset)};
 	uint32_t prot = segment_prot(ph->p_flags);
 	uint64_t va = ph->p_vaddr + image->bias;
 	uint64_t file_end = va + ph->p_filesz, end = page_up(va + ph->p_memsz);
@@ -128,8 +129,7 @@ static int64_t map_segment(struct mm *mm, const struct image *image, const Elf64
 
 	if (ph->p_filesz)
 		r = mm_map(mm, start, zero - start, prot,
-			   MAP_PRIVATE | MAP_FIXED | MAP_POPULATE, image->file,
-			   page_down(ph->p_offset));
+			   MAP_PRIVATE | MAP_FIXED | MAP_POPULATE, &source);
 	else
 		zero = start;
 	/* What follows the file's bytes in their last page must be zero, where it matters. */
@@ -137,7 +137,7 @@ static int64_t map_segment(struct mm *mm, const struct image *image, const Elf64
 		r = mm_zero(mm, file_end, zero - file_end);
 	if (r >= 0 && end > zero)
 		r = mm_map(mm, zero, end - zero, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-			   NULL, 0);
+			   NULL);
 	return r;
 }
 
@@ -167,7 +167,7 @@ static int load_image(struct process *p, struct image *image, uint64_t base, may
 	len = image->end - image->start;
 	if (image->elf.eh.e_type == ET_DYN) {
 		r = mm_map(&p->mm, base, len + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
-			   NULL, 0);
+			   NULL);
 		if (r >= 0) {
 			uint64_t room = (uint64_t)r;
 
@@ -356,7 +356,7 @@ static int map_stack(struct process *p, mayfly_error *err)
 {
 	uint64_t top = p->mm.stack_top;
 	int64_t r = mm_map(&p->mm, top - STACK_SIZE, STACK_SIZE, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_STACK, NULL, 0);
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_STACK, NULL);
 
 	if (r < 0)
 		return fail_errno(err, MAYFLY_E_NOMEM, (int)-r, "mapping the stack");

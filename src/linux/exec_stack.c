@@ -87,25 +87,34 @@ static size_t fill_aux(struct process *p, uint64_t aux[AUX_ENTRIES][2], uint64_t
 	return n;
 }
 
-static void lay_out(struct process *p, struct builder *b, const char *const *argv, size_t argc,
-		    const char *const *envp, size_t envc, const char *exe, uint64_t *pointers)
-{
-	uint64_t aux[AUX_ENTRIES][2], execfn, platform, random, *at = pointers;
-	uint8_t seed[16];
-	size_t n;
+/* The strings that a program is given. */
+struct given {
+	const char *const *argv;
+	const char *const *envp;
+	const char *exe;
+	size_t argc, envc;
+};
 
-	execfn = push(b, exe, strlen(exe) + 1);
-	p->mm.env_end = push_strings(b, envp, envc, pointers + argc + 2);
+/* `pointers`: room for argc, argv, envp and both NULLs. */
+static void lay_out(struct process *p, struct builder *b, const struct given *g,
+		    uint64_t *pointers)
+{
+	uint64_t aux[AUX_ENTRIES][2], execfn, platform, random;
+	size_t n, argc = g->argc, envc = g->envc;
+	uint8_t seed[16];
+
+	execfn = push(b, g->exe, strlen(g->exe) + 1);
+	p->mm.env_end = push_strings(b, g->envp, envc, pointers + argc + 2);
 	p->mm.env_start = b->top - b->used;
-	p->mm.arg_end = push_strings(b, argv, argc, pointers + 1);
+	p->mm.arg_end = push_strings(b, g->argv, argc, pointers + 1);
 	p->mm.arg_start = b->top - b->used;
 	platform = push(b, "x86_64", 7);
 	random_bytes(seed, sizeof(seed));
 	random = push(b, seed, sizeof(seed));
 	n = fill_aux(p, aux, random, execfn, platform);
-	at[0] = argc;
-	at[argc + 1] = 0;
-	at[argc + envc + 2] = 0;
+	pointers[0] = argc;
+	pointers[argc + 1] = 0;
+	pointers[argc + envc + 2] = 0;
 	/* The whole ends 16-byte aligned. */
 	b->used = (b->used + 15) & ~(size_t)15;
 	if ((argc + envc + 3 + 2 * n) % 2)
@@ -118,7 +127,8 @@ int exec_build_stack(struct process *p, const char *const *argv, const char *con
 		     const char *exe, uint64_t *sp)
 {
 	size_t bytes = strlen(exe) + 1 + sizeof(uint64_t) * 8;
-	size_t argc = count_strings(argv, &bytes), envc = count_strings(envp, &bytes);
+	struct given g = {argv, envp, exe, count_strings(argv, &bytes),
+			  count_strings(envp, &bytes)};
 	struct builder b = {.top = p->mm.stack_top};
 	_cleanup_free_ uint8_t *image = NULL;
 	_cleanup_free_ uint64_t *pointers = NULL;
@@ -127,10 +137,10 @@ int exec_build_stack(struct process *p, const char *const *argv, const char *con
 		return -E2BIG;
 	b.size = page_up(bytes + 4096);
 	image = b.image = calloc(1, b.size);
-	pointers = calloc(argc + envc + 3, sizeof(uint64_t));
+	pointers = calloc(g.argc + g.envc + 3, sizeof(uint64_t));
 	if (!image || !pointers)
 		return -ENOMEM;
-	lay_out(p, &b, argv, argc, envp, envc, exe, pointers);
+	lay_out(p, &b, &g, pointers);
 	*sp = b.top - b.used;
 	if (mm_write(&p->mm, *sp, b.image + b.size - b.used, b.used) < 0)
 		return -ENOMEM;

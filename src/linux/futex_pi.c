@@ -24,8 +24,8 @@ static int set_waiters(uint32_t *word)
 {
 	uint32_t unused = 0;
 	/* Or with 1 << 31; wakes those who wait for it only if it was -1, which it never is. */
-	uint32_t op = FUTEX_OP((uint32_t)FUTEX_OP_OR | FUTEX_OP_OPARG_SHIFT, 31u,
-			       (uint32_t)FUTEX_OP_CMP_EQ, 0xfffu);
+	const uint32_t kind = (uint32_t)FUTEX_OP_OR | FUTEX_OP_OPARG_SHIFT;
+	uint32_t op = FUTEX_OP(kind, 31u, (uint32_t)FUTEX_OP_CMP_EQ, 0xfffu);
 	long r =
 		syscall(SYS_futex, &unused, FUTEX_WAKE_OP | FUTEX_PRIVATE_FLAG, 0, 0, word, op);
 

@@ -125,11 +125,11 @@ static int encode(const struct guest *guest, uint8_t **out, size_t *len, mayfly_
 {
 	const struct program_guest *g = (const struct program_guest *)guest;
 
-	*out = malloc(sizeof(g->memory));
+	*len = sizeof(g->memory);
+	*out = malloc(*len);
 	if (!*out)
 		return fail(err, MAYFLY_E_NOMEM, "no memory to save a snapshot");
-	memcpy(*out, &g->memory, sizeof(g->memory));
-	*len = sizeof(g->memory);
+	memcpy(*out, &g->memory, *len);
 	return 0;
 }
 

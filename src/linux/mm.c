@@ -100,9 +100,10 @@ static uint64_t choose(struct mm *mm, uint64_t hint, uint64_t len, uint32_t flag
 }
 
 int64_t mm_map(struct mm *mm, uint64_t va, uint64_t len, uint32_t prot, uint32_t flags,
-	       struct file *file, uint64_t offset)
+	       const struct mm_source *source)
 {
-	struct area a = {.prot = prot, .flags = flags & ~(uint32_t)MAP_FIXED, .offset = offset};
+	struct area a = {.prot = prot, .flags = flags & ~(uint32_t)MAP_FIXED};
+	struct file *file = source ? source->file : NULL;
 	bool fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE),
 	     populated = flags & MAP_POPULATE;
 	int r = 0;
@@ -115,7 +116,7 @@ int64_t mm_map(struct mm *mm, uint64_t va, uint64_t len, uint32_t prot, uint32_t
 	if (fixed && !is_guest_range(va, len))
 		return va < PROG_LOW_VA ? -EPERM : -ENOMEM;
 	if (file && len > MM_EAGER_MAP)
-		r = try_file(file, prot, flags, offset);
+		r = try_file(file, prot, flags, source->offset);
 	if (r < 0)
 		return r;
 	pthread_rwlock_wrlock(&mm->lock);
@@ -132,6 +133,7 @@ int64_t mm_map(struct mm *mm, uint64_t va, uint64_t len, uint32_t prot, uint32_t
 	a.flags &= ~(uint32_t)(MAP_FIXED_NOREPLACE | MAP_POPULATE);
 	if (r == 0) {
 		a.file = file ? file_get(file) : NULL;
+		a.offset = source ? source->offset : 0;
 		r = place(mm, &a, populated);
 	}
 	pthread_rwlock_unlock(&mm->lock);
@@ -226,6 +228,8 @@ static int move_pages(struct mm *mm, uint64_t old, uint64_t new, uint64_t len)
 
 		if (part > other)
 			part = other;
+		if (!from)
+			part = mm_to_next_piece(mm, old);
 		if (part > len)
 			part = len;
 		if (from) {
@@ -523,8 +527,13 @@ int mm_init(struct mm *mm, struct instance *inst, uint64_t limit, mayfly_error *
 		slots *= 2;
 	mm->chunk_mask = slots - 1;
 	mm->chunk_table = calloc(slots, sizeof(*mm->chunk_table));
-	if (!mm->chunk_table)
+	mm->pieces = calloc(mm->max_chunks + 1, sizeof(*mm->pieces));
+	if (!mm->chunk_table || !mm->pieces) {
+		free((void *)mm->chunk_table);
+		free(mm->pieces);
+		mm->chunk_table = NULL;
 		return fail(err, MAYFLY_E_NOMEM, "no memory for an address space");
+	}
 	pthread_rwlock_init(&mm->lock, NULL);
 	return 0;
 }
@@ -538,6 +547,7 @@ void mm_fini(struct mm *mm)
 	free(mm->areas);
 	free(mm->host_wrote);
 	free(mm->remapped);
+	free(mm->pieces);
 	free((void *)mm->chunk_table);
 	pthread_rwlock_destroy(&mm->lock);
 	memset(mm, 0, sizeof(*mm));

@@ -50,6 +50,12 @@ struct area {
 	const char *name;  /* "[heap]", "[stack]": static; or NULL */
 };
 
+/* What is mapped of a file (borrowed; areas count it). */
+struct mm_source {
+	struct file *file;
+	uint64_t offset;
+};
+
 struct mm {
 	pthread_rwlock_t lock;
 	struct instance *inst; /* borrowed */
@@ -60,6 +66,9 @@ struct mm {
 	/* Hash table, va >> 21 to chunk number + 1; entries are never taken out; atomic. */
 	_Atomic uint64_t *chunk_table;
 	uint32_t chunk_mask;
+	/* The same by address: pieces that have chunks, ascending. Under `lock`. */
+	uint32_t *pieces;
+	uint32_t npieces;
 	struct area *areas;
 	size_t nareas, capacity;
 	uint64_t limit;	       /* bytes that may be charged */
@@ -130,10 +139,9 @@ void mm_fini(struct mm *mm);
 
 /*
  * MAP_POPULATE: private pages of a file are copied at once; else what is written to the file until
- * they are is seen. mmap(2), with `file` (borrowed; counted by the area) instead of a descriptor. The address or
- * -errno. */
+ * they are is seen. mmap(2); `source` NULL: anonymous. The address or -errno. */
 int64_t mm_map(struct mm *mm, uint64_t va, uint64_t len, uint32_t prot, uint32_t flags,
-	       struct file *file, uint64_t offset);
+	       const struct mm_source *source);
 int mm_unmap(struct mm *mm, uint64_t va, uint64_t len);
 int mm_protect(struct mm *mm, uint64_t va, uint64_t len, uint32_t prot);
 int64_t mm_remap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len,

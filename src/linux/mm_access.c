@@ -170,7 +170,7 @@ int mm_guest_iov(struct mm *mm, uint64_t va, uint64_t count, struct iovec *iov, 
 {
 	struct {
 		uint64_t base, len;
-	} guest[64];
+	} guest[64] = {{0, 0}};
 	uint64_t sum = 0;
 	int n = 0;
 
@@ -209,7 +209,7 @@ int mm_guest_iov(struct mm *mm, uint64_t va, uint64_t count, struct iovec *iov, 
 
 uint32_t *mm_word(struct mm *mm, uint64_t va)
 {
-	struct iovec iov;
+	struct iovec iov = {NULL, 0};
 
 	if (va % sizeof(uint32_t) || view(mm, va, sizeof(uint32_t), &iov, 1, true) != 1)
 		return NULL;

@@ -42,11 +42,31 @@ int64_t mm_chunk_of(const struct mm *mm, uint64_t va)
 	}
 }
 
+/* The first of the pieces with chunks that end above `va`; mm->npieces if none. */
+static uint32_t find_piece(const struct mm *mm, uint64_t va)
+{
+	uint32_t low = 0, high = mm->npieces;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (mm->pieces[mid] < piece_of(va))
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
 void mm_put_chunk(struct mm *mm, uint64_t va, uint32_t chunk)
 {
 	uint64_t piece = piece_of(va);
 	uint32_t at = (uint32_t)(piece * HASH_MULTIPLIER >> 32) & mm->chunk_mask;
+	uint32_t i = find_piece(mm, va);
 
+	memmove(mm->pieces + i + 1, mm->pieces + i, (mm->npieces - i) * sizeof(*mm->pieces));
+	mm->pieces[i] = (uint32_t)piece;
+	mm->npieces++;
 	while (atomic_load_explicit(&mm->chunk_table[at], memory_order_relaxed))
 		at = (at + 1) & mm->chunk_mask;
 	atomic_store_explicit(&mm->chunk_table[at], piece << 24 | (chunk + 1),
@@ -130,40 +150,55 @@ static void break_huge(struct mm *mm, uint64_t va)
 
 /* --- Ranges: what has chunks, in runs that are contiguous on the host ---------------------- */
 
-/* The first run in [at, end) of pieces that have chunks; false: none. */
+/* The part of piece i that lies in [start, end): whether there is any. */
+static bool part_of_piece(const struct mm *mm, uint32_t i, uint64_t *start, uint64_t *end)
+{
+	uint64_t first = (uint64_t)mm->pieces[i] * MM_CHUNK;
+
+	if (*start < first)
+		*start = first;
+	if (*end > first + MM_CHUNK)
+		*end = first + MM_CHUNK;
+	return *start < *end;
+}
+
 bool mm_next_run(const struct mm *mm, uint64_t at, uint64_t end, struct mm_run *run)
 {
 	run->host = NULL;
-	while (at < end) {
-		uint64_t next = (at / MM_CHUNK + 1) * MM_CHUNK;
-		uint8_t *host = mm_host_address(mm, at);
+	for (uint32_t i = find_piece(mm, at); i < mm->npieces; i++) {
+		uint64_t from = at, to = end;
+		uint8_t *host;
 
-		if (next > end)
-			next = end;
-		if (run->host && host != run->host + (at - run->start))
-			return true;
-		if (host && !run->host) {
-			run->start = at;
+		if (!part_of_piece(mm, i, &from, &to))
+			break;
+		host = mm_host_address(mm, from);
+		if (run->host && (from != run->end || host != run->host + (from - run->start)))
+			break;
+		if (!run->host) {
+			run->start = from;
 			run->host = host;
 		}
-		run->end = next;
-		at = next;
+		run->end = to;
 	}
 	return run->host;
 }
 
+uint64_t mm_to_next_piece(const struct mm *mm, uint64_t va)
+{
+	uint32_t i = find_piece(mm, va);
+
+	return i < mm->npieces ? (uint64_t)mm->pieces[i] * MM_CHUNK - va : PROG_VA_END - va;
+}
+
 void mm_set_rights(struct mm *mm, uint64_t start, uint64_t end, uint32_t prot)
 {
-	while (start < end) {
-		uint64_t next = (start / MM_CHUNK + 1) * MM_CHUNK;
+	for (uint32_t i = find_piece(mm, start); i < mm->npieces; i++) {
+		uint64_t from = start, to = end;
 
-		if (next > end)
-			next = end;
-		if (mm_chunk_of(mm, start) >= 0) {
-			break_huge(mm, start);
-			mm_set_leaf(mm, start, next, prot);
-		}
-		start = next;
+		if (!part_of_piece(mm, i, &from, &to))
+			break;
+		break_huge(mm, from);
+		mm_set_leaf(mm, from, to, prot);
 	}
 }
 
@@ -171,11 +206,12 @@ static void note_remapped(struct mm *mm, uint64_t start, uint64_t end)
 {
 	if (!mm->remapped)
 		return;
-	for (uint64_t va = start; va < end; va = (va / MM_CHUNK + 1) * MM_CHUNK) {
-		int64_t chunk = mm_chunk_of(mm, va);
+	for (uint32_t i = find_piece(mm, start); i < mm->npieces; i++) {
+		uint64_t from = start, to = end;
 
-		if (chunk >= 0)
-			bitmap_set(mm->remapped, (uint64_t)chunk);
+		if (!part_of_piece(mm, i, &from, &to))
+			break;
+		bitmap_set(mm->remapped, (uint64_t)mm_chunk_of(mm, from));
 	}
 }
 

@@ -24,7 +24,9 @@ struct mm_run {
 bool mm_next_run(const struct mm *mm, uint64_t at, uint64_t end, struct mm_run *run);
 
 uint64_t mm_chunk_gpa(const struct mm *mm, int64_t chunk);
-/* Enter a chunk for the piece of `va` into the table. */
+/* From `va`, whose piece has no chunk, to the next that has one. */
+uint64_t mm_to_next_piece(const struct mm *mm, uint64_t va);
+/* Enter a chunk for the piece of `va`, which has none, into the table. */
 void mm_put_chunk(struct mm *mm, uint64_t va, uint32_t chunk);
 /* The chunk's last-level page table. */
 uint64_t *mm_leaf(const struct mm *mm, int64_t chunk);

@@ -26,7 +26,7 @@ void populate_add(struct populate *p, uint8_t *host, size_t len)
 		p->bytes += len;
 		return;
 	}
-	if (p->count == p->capacity) {
+	if (p->count == p->capacity || !p->ranges) {
 		size_t capacity = p->capacity ? p->capacity * 2 : 64;
 		struct populate_range *ranges = realloc(p->ranges, capacity * sizeof(*ranges));
 
@@ -42,7 +42,7 @@ void populate_add(struct populate *p, uint8_t *host, size_t len)
 /* Up to `limit` bytes. Gives false when all is done. */
 static bool work(struct populate *p, size_t limit)
 {
-	for (size_t i = 0; i < p->count; i++) {
+	for (size_t i = 0; p->ranges && i < p->count; i++) {
 		struct populate_range *range = &p->ranges[i];
 
 		while (range->len) {

@@ -350,7 +350,7 @@ static int make_vm(struct process *p, const mayfly_process_options *o, mayfly_er
 
 	if (r == 0 && !snap)
 		r = empty_snapshot(memory, &snap, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	p->guest = guest_get(snap->guest);
 	p->syscall_ring0 = p->host->ring0_native;

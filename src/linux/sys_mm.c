@@ -15,15 +15,16 @@ static int64_t map_file(struct task *t, const uint64_t a[6], struct file *file, 
 {
 	struct mm *mm = &t->process->mm;
 	uint32_t prot = (uint32_t)a[2] & PROT_KNOWN;
+	const struct mm_source source = {file, a[5]};
 	bool shared = (flags & 0xf) != MAP_PRIVATE;
 
 	if (file->kind == FILE_DEVICE && file->path && !strcmp(file->path, "/dev/zero"))
-		return mm_map(mm, a[0], a[1], prot, flags | MAP_ANONYMOUS, NULL, 0);
+		return mm_map(mm, a[0], a[1], prot, flags | MAP_ANONYMOUS, NULL);
 	if (file->kind != FILE_REGULAR && file->kind != FILE_STREAM)
 		return -ENODEV;
 	if (!file_readable(file) || (shared && (prot & PROT_WRITE) && !file_writable(file)))
 		return -EACCES;
-	return mm_map(mm, a[0], a[1], prot, flags, file, a[5]);
+	return mm_map(mm, a[0], a[1], prot, flags, &source);
 }
 
 int64_t sys_mmap(struct task *t, const uint64_t a[6])
@@ -42,7 +43,7 @@ int64_t sys_mmap(struct task *t, const uint64_t a[6])
 	keep |= kind == MAP_PRIVATE ? MAP_PRIVATE : MAP_SHARED;
 	if (flags & MAP_ANONYMOUS)
 		return mm_map(&t->process->mm, a[0], a[1], (uint32_t)a[2] & PROT_KNOWN,
-			      keep | MAP_ANONYMOUS, NULL, 0);
+			      keep | MAP_ANONYMOUS, NULL);
 	if (a[5] > INT64_MAX - PAGE_SIZE - a[1] || a[1] > INT64_MAX)
 		return -EOVERFLOW;
 	file = files_get(&t->process->files, a[4]);

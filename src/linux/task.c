@@ -113,15 +113,12 @@ static struct timespec left_until(const struct timespec *deadline)
 
 int task_poll(struct task *t, struct pollfd *fds, nfds_t n, const struct timespec *deadline)
 {
-	struct pollfd few[FEW_FDS + 1], *all = few;
-	_cleanup_free_ struct pollfd *many = NULL;
+	_cleanup_free_ struct pollfd *many = n > FEW_FDS ? calloc(n + 1, sizeof(*many)) : NULL;
+	struct pollfd few[FEW_FDS + 1], *all = n > FEW_FDS ? many : few;
 	int r;
 
-	if (n > FEW_FDS) {
-		many = all = calloc(n + 1, sizeof(*all));
-		if (!all)
-			return -ENOMEM;
-	}
+	if (!all)
+		return -ENOMEM;
 	if (n)
 		memcpy(all, fds, n * sizeof(*fds));
 	all[n] = (struct pollfd){.fd = t->kick_fd, .events = POLLIN};

@@ -40,9 +40,12 @@ static void make_memory(struct mm *mm)
 	mm->nchunks = mm->max_chunks = 1;
 	mm->chunk_table = calloc(TABLE, sizeof(mm->chunk_table[0]));
 	mm->chunk_mask = TABLE - 1;
+	mm->pieces = calloc(1, sizeof(mm->pieces[0]));
 	mm->limit = 64 << 20;
-	if (!mm->chunk_table)
+	if (!mm->chunk_table || !mm->pieces)
 		die("no memory");
+	mm->pieces[0] = FAKE_VA / MM_CHUNK;
+	mm->npieces = 1;
 	put_only_chunk(mm);
 }
 
@@ -90,6 +93,7 @@ void fake_process_free(struct process *p)
 	}
 	files_fini(&p->files);
 	munmap(p->mm.base, FAKE_SIZE);
+	free(p->mm.pieces);
 	free(p->mm.chunk_table);
 	pthread_rwlock_destroy(&p->mm.lock);
 	pthread_mutex_destroy(&p->tasks_lock);

@@ -78,6 +78,7 @@ static void reading(void)
 	int fd = make("data", "abcdefghij"), other = make("copy", "");
 	char a[4] = "", b[4] = "";
 	struct iovec vector[2] = {{a, 3}, {b, 3}}, empty = {NULL, 0};
+	volatile int too_few = -1, too_many = 1025;
 	off_t offset = 2;
 
 	REPORT(lseek(fd, 0, SEEK_SET));
@@ -88,8 +89,8 @@ static void reading(void)
 	REPORT(pread(fd, a, 3, 100));
 	REPORT(readv(fd, vector, 0));
 	REPORT(readv(fd, &empty, 1));
-	REPORT(readv(fd, vector, -1));
-	REPORT(readv(fd, vector, 1025));
+	REPORT(readv(fd, vector, too_few));
+	REPORT(readv(fd, vector, too_many));
 	REPORT(lseek(fd, -1, SEEK_SET));
 	REPORT(lseek(fd, -3, SEEK_END));
 	REPORT(lseek(fd, 5, SEEK_CUR));

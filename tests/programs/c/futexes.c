@@ -60,8 +60,8 @@ static void refusals(void)
 {
 	struct timespec soon = {0, 10000000}, bad = {0, -1}, now;
 	uint32_t *misaligned = (uint32_t *)((char *)&word + 1);
-	uint32_t *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-				-1, 0);
+	uint32_t *shared =
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	REPORT(futex(&word, FUTEX_WAIT, 1, NULL, NULL, 0));
 	REPORT(futex(&word, FUTEX_WAIT, 0, &soon, NULL, 0));

@@ -27,7 +27,8 @@ int main(void)
 	REPORT(execv("/bin/true", arguments));
 	REPORT(execv("/nothing", arguments));
 	printf("posix_spawn: %s\n",
-	       posix_spawn(&child, "/bin/true", NULL, NULL, arguments, NULL) ? "fails" : "works");
+	       posix_spawn(&child, "/bin/true", NULL, NULL, arguments, NULL) ? "fails"
+									     : "works");
 	REPORT(wait(&status));
 	REPORT(kill(1, 0));
 	REPORT(kill(-1, 0));

@@ -75,7 +75,8 @@ static void recurse(volatile char *above)
 	volatile char frame[4096];
 
 	frame[0] = above[0];
-	recurse(frame);
+	if (!zero)
+		recurse(frame);
 	sink = frame[1];
 }
 
@@ -138,8 +139,7 @@ static void alternate_stack(void)
 	on(SIGSEGV, leave, SA_ONSTACK);
 	if (!sigsetjmp(back, 1))
 		recurse("");
-	printf("stack overflow: signal %d, handler on the alternate stack: %d\n",
-	       last.si_signo,
+	printf("stack overflow: signal %d, handler on the alternate stack: %d\n", last.si_signo,
 	       last_stack - (uintptr_t)alternate < sizeof(alternate));
 	REPORT(sigaltstack(NULL, &old));
 	CHECK(old.ss_sp == alternate && old.ss_size == sizeof(alternate));
@@ -273,7 +273,8 @@ static void state(void)
 			 "mov %%r12, %[r12]\n\t"
 			 "mov %%r8, %[r8]\n\t"
 			 : "=a"(result), [out] "=m"(after), [r12] "+m"(r12), [r8] "+m"(r8)
-			 : "a"(number), "D"((long)getpid()), "S"((long)SIGUSR1), [in] "m"(values)
+			 : "a"(number), "D"((long)getpid()),
+			   "S"((long)SIGUSR1), [in] "m"(values)
 			 : "rcx", "r11", "r12", "r8", "xmm7", "memory");
 	printf("state: %ld, %g %g, %lx %lx\n", result, after[0], after[1], r12, r8);
 }

@@ -128,7 +128,8 @@ static void time_limits(void)
 	REPORT(sem_trywait(&empty));
 	pthread_rwlock_rdlock(&rwlock);
 	soon = in_ms(CLOCK_REALTIME, 20);
-	printf("timed write lock: %s\n", error_name(pthread_rwlock_timedwrlock(&rwlock, &soon)));
+	printf("timed write lock: %s\n",
+	       error_name(pthread_rwlock_timedwrlock(&rwlock, &soon)));
 	pthread_rwlock_unlock(&rwlock);
 
 	pthread_mutexattr_init(&attributes);
@@ -136,6 +137,47 @@ static void time_limits(void)
 	pthread_mutex_init(&timed, &attributes);
 	pthread_mutex_lock(&timed);
 	printf("twice: %s\n", error_name(pthread_mutex_lock(&timed)));
+}
+
+static pthread_mutex_t owned;
+static long by_owned;
+
+static void *count_owned(void *argument)
+{
+	struct timespec soon;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		pthread_mutex_lock(&owned);
+		by_owned++;
+		if (i % 500 == (long)argument)
+			usleep(100);
+		pthread_mutex_unlock(&owned);
+	}
+	if (!pthread_mutex_trylock(&owned))
+		pthread_mutex_unlock(&owned);
+	pthread_barrier_wait(&barrier);
+	if (argument) {
+		pthread_barrier_wait(&barrier);
+		soon = in_ms(CLOCK_REALTIME, 30);
+		return (void *)(long)pthread_mutex_timedlock(&owned, &soon);
+	}
+	pthread_mutex_lock(&owned);
+	pthread_barrier_wait(&barrier);
+	usleep(150000);
+	pthread_mutex_unlock(&owned);
+	return NULL;
+}
+
+/* Locks whose word holds their owner. */
+static void owners(void)
+{
+	pthread_mutexattr_t attributes;
+
+	pthread_mutexattr_init(&attributes);
+	NEED(!pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT));
+	pthread_mutex_init(&owned, &attributes);
+	all(count_owned, "results of 7 that were too late");
+	printf("counted %ld, last state %d\n", by_owned, pthread_mutex_trylock(&owned));
 }
 
 static void robust(void)
@@ -216,6 +258,7 @@ int main(void)
 	turn = 0;
 	time_limits();
 	robust();
+	owners();
 	cancellation();
 	many();
 	return 0;

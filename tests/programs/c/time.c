@@ -50,7 +50,8 @@ static void *watch(void *argument)
 static void agreement(void)
 {
 	for (size_t i = 0; i < sizeof(clocks) / sizeof(clocks[0]); i++) {
-		long long a = by_kernel(clocks[i]), b = now(clocks[i]), c = by_kernel(clocks[i]);
+		long long a = by_kernel(clocks[i]), b = now(clocks[i]),
+			  c = by_kernel(clocks[i]);
 
 		/* Raw and TAI need no vDSO; all must lie between two by the kernel. */
 		printf("clock %d: in order %d, close %d\n", clocks[i], a <= b && b <= c,

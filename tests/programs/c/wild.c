@@ -83,7 +83,7 @@ static void pointers(void)
 {
 	uint64_t f = (uint64_t)file, b = (uint64_t)buffer, at = (uint64_t)AT_FDCWD;
 	uint64_t d = (uint64_t)directory, l = (uint64_t)left, e = (uint64_t)epoll;
-	uint64_t path = (uint64_t)"file";
+	uint64_t path = (uint64_t) "file";
 
 	TRY(read, 1, f, 0, 100);
 	TRY(write, 1, f, 0, 100);
@@ -103,13 +103,13 @@ static void pointers(void)
 	TRY(statfs, 1, path, 0);
 	TRY(access, 0, 0, 0);
 	TRY(readlink, 0, 0, b, 10);
-	TRY(readlink, 1, (uint64_t)"link", 0, 10);
+	TRY(readlink, 1, (uint64_t) "link", 0, 10);
 	TRY(getdents64, 1, d, 0, 1000);
 	TRY(getcwd, 0, 0, 1000);
 	TRY(mkdir, 0, 0, 0700);
 	TRY(rename, 1, path, 0);
 	TRY(link, 1, path, 0);
-	TRY(symlink, 0, 0, (uint64_t)"new");
+	TRY(symlink, 0, 0, (uint64_t) "new");
 	TRY(chmod, 0, 0, 0600);
 	TRY(utimensat, 2, at, path, 0, 0);
 	TRY(poll, 0, 0, 1, 0);
@@ -157,7 +157,7 @@ static void pointers(void)
 	TRY(mincore, 0, 0, 4096, b);
 	TRY(sendfile, 2, (uint64_t)null, f, 0, 10);
 	TRY(copy_file_range, 1, f, 0, (uint64_t)null, 0, 10, 0);
-	TRY(setxattr, 2, path, (uint64_t)"user.x", 0, 10, 0);
+	TRY(setxattr, 2, path, (uint64_t) "user.x", 0, 10, 0);
 	TRY(memfd_create, 0, 0, 0);
 	TRY(prctl, 1, 15 /* PR_SET_NAME */, 0);
 	TRY(prctl, 1, 16 /* PR_GET_NAME */, 0);
@@ -186,8 +186,9 @@ static void lengths(void)
 	TRY(listen, 1, f, 0);
 	TRY(mmap, 1, 0, 0, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, ~0ULL, 0);
 	TRY(munmap, 1, 0x100000000000, 0);
-	TRY(mremap, 2, (uint64_t)mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
-	    4096, 0, 0);
+	TRY(mremap, 2,
+	    (uint64_t)mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 4096, 0,
+	    0);
 	TRY(fadvise64, 3, f, 0, 0, 0);
 	TRY(getrandom, 2, b, 10, 0);
 	TRY(fallocate, 3, f, 0, 0, 0);

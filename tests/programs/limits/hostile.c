@@ -252,7 +252,8 @@ static void descriptors(void)
 	had("epolls", n);
 	for (n = 0; n < 1000; n++)
 		close((int)n + 3);
-	for (n = 0; n < MANY && eventfd(0, 0) >= 0 && timerfd_create(CLOCK_MONOTONIC, 0) >= 0; n++)
+	for (n = 0; n < MANY && eventfd(0, 0) >= 0 && timerfd_create(CLOCK_MONOTONIC, 0) >= 0;
+	     n++)
 		;
 	had("events", n);
 }
@@ -341,7 +342,8 @@ static void far_apart(void)
 
 	for (; n < MANY; n++)
 		if (mmap((void *)((n + 16) << 30), 4096, PROT_READ,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED &&
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
+			 0) == MAP_FAILED &&
 		    errno != EEXIST)
 			break;
 	had("mappings far apart", n);
