@@ -214,30 +214,32 @@ static void end_command(void *state)
 	free(state);
 }
 
-static int new_command(void **state, mayfly_error *err)
+/* Also *state, which is NULL after a failure. */
+static struct command *new_command(void **state, mayfly_error *err)
 {
-	int r = open_scratch(err);
+	struct command *c = NULL;
 
-	if (r < 0)
-		return r;
-	*state = calloc(1, sizeof(struct command));
-	if (!*state) {
-		close_scratch();
-		return mayfly_error_set(err, MAYFLY_E_NOMEM, "no memory");
+	if (open_scratch(err) == 0) {
+		c = calloc(1, sizeof(*c));
+		if (!c) {
+			close_scratch();
+			(void)mayfly_error_set(err, MAYFLY_E_NOMEM, "no memory");
+		}
 	}
-	return 0;
+	*state = c;
+	return c;
 }
 
 static int begin_noop(const struct bench_row *row, void **state, mayfly_error *err)
 {
-	int r = new_command(state, err);
+	struct command *c = new_command(state, err);
 
 	(void)row;
-	if (r != 0)
-		return r;
-	add(*state, scratch.self);
-	add(*state, "run");
-	add_in_scratch(*state, "noop");
+	if (!c)
+		return err->code;
+	add(c, scratch.self);
+	add(c, "run");
+	add_in_scratch(c, "noop");
 	return 0;
 }
 
@@ -264,17 +266,16 @@ static int make_snapshot(const char *name, const char *when, const char *const *
 static int begin_from(void **state, const char *name, const char *when,
 		      const char *const *program, mayfly_error *err)
 {
-	int r = new_command(state, err);
+	struct command *c = new_command(state, err);
+	int r = c ? make_snapshot(name, when, program, err) : err->code;
 
-	if (r == 0)
-		r = make_snapshot(name, when, program, err);
-	if (r != 0)
+	if (!c || r != 0)
 		return r;
-	add(*state, scratch.self);
-	add(*state, "run");
-	add(*state, "--system");
-	add(*state, "--from");
-	add_in_scratch(*state, name);
+	add(c, scratch.self);
+	add(c, "run");
+	add(c, "--system");
+	add(c, "--from");
+	add_in_scratch(c, name);
 	return 0;
 }
 
@@ -290,10 +291,11 @@ static int begin_python_from(const struct bench_row *row, void **state, mayfly_e
 {
 	static const char *const program[] = {PYTHON, "-", NULL};
 	int r = begin_from(state, "python.snap", "stdin", program, err);
+	struct command *c = *state;
 
 	(void)row;
-	if (r == 0)
-		((struct command *)*state)->input = "pass\n";
+	if (r == 0 && c)
+		c->input = "pass\n";
 	return r;
 }
 
@@ -301,12 +303,10 @@ static int begin_python_from(const struct bench_row *row, void **state, mayfly_e
 static int begin_python(const struct bench_row *row, const char *script, bool reports,
 			void **state, mayfly_error *err)
 {
-	struct command *c;
-	int r = new_command(state, err);
+	struct command *c = new_command(state, err);
 
-	if (r != 0)
-		return r;
-	c = *state;
+	if (!c)
+		return err->code;
 	c->reports = reports;
 	if (row->pages) {
 		add(c, scratch.self);

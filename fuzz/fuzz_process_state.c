@@ -17,7 +17,7 @@
 
 #define MAX_VCPUS 4
 #define MAX_STEPS 400
-#define DESCRIPTORS 24
+#define DESCRIPTORS 12
 #define ROOM (PROGRAM_DATA + 0x8000)
 
 static struct tree tree;
@@ -261,7 +261,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fds = program_open_fds();
 	snap = snapshot_of(data, size);
 	use(snap);
-	use(snap);
+	/* What the first one wrote is written ahead of the second. */
+	if (size % 2)
+		use(snap);
 	mayfly_snapshot_unref(snap);
 	CHECK(mock_live() == 0);
 	CHECK(program_open_fds() == fds);

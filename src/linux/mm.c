@@ -199,8 +199,22 @@ static int protect(struct mm *mm, uint64_t start, uint64_t end, uint32_t prot)
 	return 0;
 }
 
+/* How far [va, end) is mapped without a hole. */
+static uint64_t mapped_until(const struct mm *mm, uint64_t va, uint64_t end)
+{
+	uint64_t at = va;
+
+	for (size_t i = area_find(mm, va); i < mm->nareas && at < end; i++) {
+		if (mm->areas[i].start > at)
+			break;
+		at = mm->areas[i].end;
+	}
+	return at < end ? at : end;
+}
+
 int mm_protect(struct mm *mm, uint64_t va, uint64_t len, uint32_t prot)
 {
+	uint64_t end;
 	int r;
 
 	if (va & PAGE_MASK)
@@ -211,7 +225,11 @@ int mm_protect(struct mm *mm, uint64_t va, uint64_t len, uint32_t prot)
 		return -ENOMEM;
 	len = page_up(len);
 	pthread_rwlock_wrlock(&mm->lock);
-	r = area_covers(mm, va, va + len) ? protect(mm, va, va + len, prot) : -ENOMEM;
+	/* As Linux: what lies before a hole is changed nevertheless. */
+	end = mapped_until(mm, va, va + len);
+	r = end > va ? protect(mm, va, end, prot) : 0;
+	if (r == 0 && end < va + len)
+		r = -ENOMEM;
 	pthread_rwlock_unlock(&mm->lock);
 	return r;
 }
@@ -360,17 +378,18 @@ static void discard(struct mm *mm, const struct area *a, uint64_t start, uint64_
 int mm_advise(struct mm *mm, uint64_t va, uint64_t len, int advice)
 {
 	uint64_t end;
+	int r;
 
 	if ((va & PAGE_MASK) || len > PROG_VA_END)
 		return -EINVAL;
 	if (!len)
 		return 0;
+	if (!range_within(va, page_up(len), PROG_VA_END))
+		return -ENOMEM;
 	end = va + page_up(len);
 	pthread_rwlock_wrlock(&mm->lock);
-	if (!area_covers(mm, va, end)) {
-		pthread_rwlock_unlock(&mm->lock);
-		return -ENOMEM;
-	}
+	/* As Linux: holes are told at the end, after the rest was done. */
+	r = area_covers(mm, va, end) ? 0 : -ENOMEM;
 	for (size_t i = area_find(mm, va); i < mm->nareas && mm->areas[i].start < end; i++) {
 		const struct area *a = &mm->areas[i];
 
@@ -379,7 +398,7 @@ int mm_advise(struct mm *mm, uint64_t va, uint64_t len, int advice)
 				a->end < end ? a->end : end);
 	}
 	pthread_rwlock_unlock(&mm->lock);
-	return 0;
+	return r;
 }
 
 uint64_t mm_brk(struct mm *mm, uint64_t brk)

@@ -14,7 +14,7 @@ import time
 from proving import execute
 
 ROWS, COLUMNS = 24, 80
-PATIENCE = 20  # seconds until what a step waits for is on the screen
+PATIENCE = 10  # seconds until what a step waits for is on the screen
 SETTLED = 0.15  # seconds without output: it waits for a key
 
 
