@@ -38,7 +38,11 @@
 /* rt_sigreturn, for handlers without a restorer of their own. */
 #define PROG_GATE_SIGRETURN (PROG_GATE_VA + 0x080)
 
-#define PROG_PORT_SYSCALL 0x10	 /* the one port ring 3 may write */
+/*
+ * The one port ring 3 may write. Its number makes OUT (0xe6, port) differ from SYSCALL (0x0f, 0x05) by
+ * the first byte only: see count_site() in linux/task.c.
+ */
+#define PROG_PORT_SYSCALL 0x05
 #define PROG_PORT_EXCEPTION 0x40 /* + vector, from ring 0 only */
 
 /*

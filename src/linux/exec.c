@@ -40,7 +40,9 @@ struct image {
 	uint64_t bias, start, end; /* biased, pages */
 	uint64_t phdr;
 	char interp[PATH_MAX];
+	bool foreign;	  /* its path is another file's word */
 	const char *path; /* for messages */
+	char printable[256];
 };
 
 static int fail_open(mayfly_error *err, const char *path, int e)
@@ -59,6 +61,9 @@ static int open_image(struct process *p, const char *path, struct image *image,
 	ssize_t n;
 	int r = vfs_open(p->vfs, NULL, path, O_RDONLY, 0, &image->file);
 
+	if (image->foreign)
+		path = error_printable(image->printable, sizeof(image->printable), path,
+				       strlen(path));
 	image->path = path;
 	if (r < 0)
 		return fail_open(err, path, -r);
@@ -308,15 +313,18 @@ static void free_arguments(struct arguments *args)
 static int open_program(struct process *p, const char *path, struct arguments *args,
 			struct image *image, mayfly_error *err)
 {
+	char script[256] = "";
+
 	for (int depth = 0;; depth++) {
 		const char *newline;
 		size_t len;
-		int r = open_image(p, path, image, err);
+		int r;
 
+		image->foreign = depth;
+		r = open_image(p, path, image, err);
 		if (r < 0) {
 			if (depth)
-				error_prefix(err, "the interpreter of %s",
-					     args->list[args->list[2] ? 1 : 0]);
+				error_prefix(err, "the interpreter of %s", script);
 			return r;
 		}
 		if (image->header_len < 2 || memcmp(image->header, "#!", 2) != 0)
@@ -332,6 +340,7 @@ static int open_program(struct process *p, const char *path, struct arguments *a
 		r = rewrite(args, (const char *)image->header + 2, len, path, err);
 		if (r < 0)
 			return r;
+		error_printable(script, sizeof(script), path, strlen(path));
 		path = args->list[0];
 		file_put(image->file);
 		image->file = NULL;
@@ -372,6 +381,7 @@ static int load_interpreter(struct process *p, struct image *program, struct tas
 
 	if (!interp)
 		return fail(err, MAYFLY_E_NOMEM, "no memory to load a program");
+	interp->foreign = true;
 	r = open_image(p, program->interp, interp, err);
 	if (r < 0)
 		error_prefix(err,

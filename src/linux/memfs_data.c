@@ -14,6 +14,7 @@
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
 
+#include "core/io.h"
 #include "linux/vfs_internal.h"
 
 #define TRANSFER_SIZE 65536
@@ -81,10 +82,10 @@ static int read_whole(int fd, uint8_t *bytes, uint64_t size, uint64_t offset)
 static int write_sparse(int fd, const uint8_t *bytes, uint64_t size)
 {
 	static const uint8_t zeros[TRANSFER_SIZE];
-	int r;
+	int r = set_file_size(fd, size);
 
-	if (ftruncate(fd, (off_t)size) < 0)
-		return -errno;
+	if (r < 0)
+		return r;
 	for (uint64_t at = 0; at < size; at += TRANSFER_SIZE) {
 		uint64_t n = size - at < TRANSFER_SIZE ? size - at : TRANSFER_SIZE;
 
@@ -345,9 +346,8 @@ int memdata_truncate(struct memnode *node, uint64_t size)
 	if (size > node->charged)
 		r = set_charge(node, size);
 	if (r == 0 && (r = enliven(node)) == 0) {
-		if (ftruncate(node->fd, (off_t)size) < 0)
-			r = -errno;
-		else
+		r = set_file_size(node->fd, size);
+		if (r == 0)
 			r = set_charge(node, size);
 		settle(node);
 	}
@@ -367,8 +367,7 @@ int memdata_allocate(struct memnode *node, int mode, uint64_t offset, uint64_t l
 	if (!(mode & FALLOC_FL_PUNCH_HOLE) && end > node->charged)
 		r = set_charge(node, end);
 	if (r == 0 && (r = enliven(node)) == 0) {
-		if (fallocate(node->fd, mode, (off_t)offset, (off_t)len) < 0)
-			r = -errno;
+		r = allocate_file(node->fd, mode, offset, len);
 		settle(node);
 	}
 	unlock_sizes(vfs);

@@ -14,11 +14,11 @@ int mm_give_chunk(struct mm *mm, uint64_t va);
 int64_t mm_chunk_of(const struct mm *mm, uint64_t va);
 
 /*
- * Write over `len` bytes of code, which lie in one page of a private executable area and, if
- * `expect` is not NULL, are those now. -EFAULT if anything is not so.
+ * Write over the byte of code at `va`, in a private executable area that the program cannot write,
+ * if the `len` bytes there are those of `expect` (NULL: whatever they are). -EFAULT if anything is
+ * not so.
  */
-int mm_poke(struct mm *mm, uint64_t va, const uint8_t *expect, const uint8_t *bytes,
-	    size_t len);
+int mm_poke(struct mm *mm, uint64_t va, const uint8_t *expect, size_t len, uint8_t byte);
 
 /* --- For checkpoint_mm.c ------------------------------------------------------------------- */
 

@@ -3,66 +3,50 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 
 #include "abi/program.h"
 #include "linux/files.h"
 #include "linux/mm_chunks.h"
 #include "snapshot/instance.h"
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
-#endif
-
-static bool is_code(const struct mm *mm, uint64_t va, const struct area **out)
+static bool is_code(const struct mm *mm, uint64_t va)
 {
 	size_t i = area_find(mm, va);
+	const struct area *a = &mm->areas[i];
 
-	*out = &mm->areas[i];
-	return i < mm->nareas && mm->areas[i].start <= va && (mm->areas[i].prot & PROT_EXEC) &&
-	       (mm->areas[i].flags & MAP_PRIVATE);
+	return i < mm->nareas && a->start <= va && (a->prot & PROT_EXEC) &&
+	       !(a->prot & PROT_WRITE) && (a->flags & MAP_PRIVATE);
 }
 
-/* Hold the lock. The page is resident and ours, so nothing here can fault. */
-static int overwrite(uint8_t *host, const uint8_t *expect, const uint8_t *bytes, size_t len)
+/*
+ * By process_vm_writev(2): the file behind the page may be cut short at any time, even when the
+ * page is our copy by now.
+ */
+static int write_byte(struct mm *mm, uint8_t *host, uint8_t byte)
 {
-	uint16_t both;
+	struct iovec local = {&byte, 1}, remote = {host, 1};
 
-	if (expect && memcmp(host, expect, len) != 0)
-		return -EFAULT;
-	if (len == sizeof(both)) {
-		/* At once: another thread may be about to execute it. */
-		memcpy(&both, bytes, sizeof(both));
-		__atomic_store_n((uint16_t *)(void *)host, both, __ATOMIC_SEQ_CST);
-	} else {
-		memcpy(host, bytes, len);
-	}
-	return 0;
+	return process_vm_writev(mm->self, &local, 1, &remote, 1, 0) == 1 ? 0 : -EFAULT;
 }
 
-int mm_poke(struct mm *mm, uint64_t va, const uint8_t *expect, const uint8_t *bytes, size_t len)
+int mm_poke(struct mm *mm, uint64_t va, const uint8_t *expect, size_t len, uint8_t byte)
 {
-	const struct area *a;
-	uint8_t *host = mm_host_address(mm, va), *page;
+	uint8_t *host = mm_host_address(mm, va);
+	uint64_t page = page_down(va);
+	uint8_t found[16];
 	int r = -EFAULT;
-	bool image;
 
 	if (!host && mm_give_chunk(mm, va) == 0)
 		host = mm_host_address(mm, va);
-	if (!host || va % PAGE_SIZE + len > PAGE_SIZE)
+	if (!host || len > sizeof(found) || (expect && mm_read(mm, found, va, len) < 0) ||
+	    (expect && memcmp(found, expect, len) != 0))
 		return -EFAULT;
-	page = host - (uintptr_t)host % PAGE_SIZE;
 	pthread_rwlock_wrlock(&mm->lock);
-	/* Where a snapshot's image is mapped, the host may write anyway. */
-	image = mm->remapped && !bitmap_test(mm->remapped, (uint64_t)mm_chunk_of(mm, va));
-	if (is_code(mm, va, &a) && mm_charge(mm, PAGE_SIZE)) {
-		/* A copy of its own first: the file behind it may be cut short at any time. */
-		if ((image || mprotect(page, PAGE_SIZE, PROT_READ | PROT_WRITE) == 0) &&
-		    madvise(page, PAGE_SIZE, MADV_POPULATE_WRITE) == 0)
-			r = overwrite(host, expect, bytes, len);
-		if (r == 0)
-			mm_note_host_write(mm, host, len);
-		if (!image)
-			mprotect(page, PAGE_SIZE, mm_host_prot(a->prot));
+	if (is_code(mm, va) && mm_charge(mm, PAGE_SIZE)) {
+		mm_host_protect(mm, page, page + PAGE_SIZE, PROT_READ | PROT_WRITE);
+		r = write_byte(mm, host, byte);
+		mm_host_protect(mm, page, page + PAGE_SIZE, PROT_READ);
 	}
 	pthread_rwlock_unlock(&mm->lock);
 	return r;

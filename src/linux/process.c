@@ -260,14 +260,12 @@ bool process_pause(struct task *t, uint32_t bit)
 
 static int arm_main(struct process *p, mayfly_error *err)
 {
-	const uint8_t int3 = INT3;
-
 	if (p->main_armed)
 		return 0;
 	if (!p->main_va)
 		p->main_va = exec_find_main(p);
 	if (!p->main_va || mm_read(&p->mm, &p->main_byte, p->main_va, 1) < 0 ||
-	    mm_poke(&p->mm, p->main_va, NULL, &int3, 1) < 0)
+	    mm_poke(&p->mm, p->main_va, NULL, 0, INT3) < 0)
 		return fail(
 			err, MAYFLY_E_UNSUPPORTED,
 			"%s: where its main() is cannot be told (it is stripped, and was not "
@@ -283,7 +281,7 @@ bool process_at_main(struct task *t)
 	if (!p->main_armed || t->regs.rip != p->main_va + 1)
 		return false;
 	p->main_armed = false;
-	mm_poke(&p->mm, p->main_va, NULL, &p->main_byte, 1);
+	mm_poke(&p->mm, p->main_va, NULL, 0, p->main_byte);
 	t->regs.rip = p->main_va;
 	if (decide(p, PROCESS_PAUSED, MAYFLY_PAUSE_MAIN))
 		p->pause_point = MAYFLY_PAUSE_MAIN;

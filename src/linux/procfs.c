@@ -382,9 +382,13 @@ static bool text_room(struct proc_text *text, size_t n)
 	}
 	if (capacity == text->capacity)
 		return true;
-	grown = vfs_charge(text->vfs, capacity - text->capacity) ? realloc(text->text, capacity)
-								 : NULL;
+	if (!vfs_charge(text->vfs, capacity - text->capacity)) {
+		text->failed = true;
+		return false;
+	}
+	grown = realloc(text->text, capacity);
 	if (!grown) {
+		vfs_uncharge(text->vfs, capacity - text->capacity);
 		text->failed = true;
 		return false;
 	}

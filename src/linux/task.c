@@ -357,32 +357,28 @@ static bool handle_exception(struct task *t, uint32_t vector, mayfly_error *err)
 
 /*
  * Under PVM, SYSCALL goes by way of the hypervisor before the gate's OUT does so again: a third
- * more than OUT alone. Both instructions are two bytes long, so a SYSCALL that is executed often
- * becomes the OUT. Only in code that the program cannot write: whatever makes code at run time may
- * look at it, too.
+ * more than OUT alone. The two differ in one byte, so a SYSCALL that is executed often becomes the
+ * OUT, whatever other threads execute meanwhile. Only in code that the program cannot write:
+ * whatever makes code at run time may look at it, too.
  */
 #define PATCH_AFTER 16
-#define CACHE_LINE 64
 
 static void count_site(struct task *t, uint64_t va)
 {
 	static const uint8_t syscall_insn[] = {0x0f, 0x05};
-	static const uint8_t out_insn[] = {0xe6, PROG_PORT_SYSCALL};
+	static const uint8_t out_opcode = 0xe6;
 	struct process *p = t->process;
 	struct syscall_site *site = &p->sites[(va ^ va >> 8) % ARRAY_SIZE(p->sites)];
 
+	_Static_assert(PROG_PORT_SYSCALL == 0x05, "it is SYSCALL's second byte");
 	/* Threads may disturb each other here: then it counts a little longer. */
 	if (__atomic_load_n(&site->va, __ATOMIC_RELAXED) != va) {
 		__atomic_store_n(&site->va, va, __ATOMIC_RELAXED);
 		__atomic_store_n(&site->count, 0, __ATOMIC_RELAXED);
 		return;
 	}
-	if (__atomic_add_fetch(&site->count, 1, __ATOMIC_RELAXED) != PATCH_AFTER)
-		return;
-	/* A line at a time is what a CPU fetches as one. */
-	if (va % CACHE_LINE == CACHE_LINE - 1)
-		return;
-	mm_poke(&p->mm, va, syscall_insn, out_insn, sizeof(out_insn));
+	if (__atomic_add_fetch(&site->count, 1, __ATOMIC_RELAXED) == PATCH_AFTER)
+		mm_poke(&p->mm, va, syscall_insn, sizeof(syscall_insn), out_opcode);
 }
 
 /*
@@ -408,7 +404,8 @@ static void handle_syscall(struct task *t)
 		t->regs.rip = t->regs.rcx;
 		t->regs.rflags = (t->regs.r11 & CPU_RFLAGS_USER) | CPU_RFLAGS_START;
 		t->in_ring0 = t->process->syscall_ring0;
-		if (!t->process->syscall_ring0)
+		/* A restore would undo it each time. */
+		if (!t->process->syscall_ring0 && !t->process->restorable)
 			count_site(t, t->regs.rip - 2);
 	} else {
 		skip_out(t);

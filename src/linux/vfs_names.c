@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "core/io.h"
 #include "linux/vfs_internal.h"
 
 /* The name as the host's kernel is to get it: with its slash, which says "a directory". */
@@ -448,7 +449,7 @@ int vfs_ftruncate(struct vfs *vfs, struct file *file, uint64_t size)
 	if (file->kind == FILE_STREAM &&
 	    (fstat(file->fd, &st) < 0 || !S_ISREG(st.st_mode) || size > (uint64_t)st.st_size))
 		return -EINVAL;
-	return ftruncate(file->fd, (off_t)size) < 0 ? -errno : 0;
+	return set_file_size(file->fd, size);
 }
 
 int vfs_fallocate(struct vfs *vfs, struct file *file, int mode, uint64_t offset, uint64_t len)
@@ -479,7 +480,7 @@ int vfs_fallocate(struct vfs *vfs, struct file *file, int mode, uint64_t offset,
 		return -EFBIG;
 	if (file->node)
 		return memdata_allocate(file->node, mode, offset, len);
-	return fallocate(file->fd, mode, (off_t)offset, (off_t)len) < 0 ? -errno : 0;
+	return allocate_file(file->fd, mode, offset, len);
 }
 
 int vfs_truncate(struct vfs *vfs, struct file *dir, const char *path, uint64_t size)

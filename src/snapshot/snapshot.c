@@ -60,6 +60,7 @@ bool page_is_zero(const uint8_t *page)
 int snapshot_builder_init(struct snapshot_builder *b, struct guest *guest, mayfly_error *err)
 {
 	uint64_t len = guest->map.private_len;
+	int r;
 
 	*b = (struct snapshot_builder){.guest = guest, .fd = -1};
 	b->present = calloc(bitmap_words(len / PAGE_SIZE), sizeof(uint64_t));
@@ -68,8 +69,11 @@ int snapshot_builder_init(struct snapshot_builder *b, struct guest *guest, mayfl
 	b->fd = memfd_create("mayfly-snapshot", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (b->fd < 0)
 		return fail_errno(err, MAYFLY_E_NOMEM, errno, "memfd_create");
-	if (ftruncate(b->fd, (off_t)len) < 0)
-		return fail_errno(err, MAYFLY_E_NOMEM, errno, "ftruncate of a memory file");
+	r = set_file_size(b->fd, len);
+	if (r < 0)
+		return fail_errno(err, MAYFLY_E_NOMEM, -r,
+				  "a memory file of %llu bytes (ulimit -f?)",
+				  (unsigned long long)len);
 	return 0;
 }
 

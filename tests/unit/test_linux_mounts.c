@@ -17,6 +17,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "fail_alloc.h"
 #include "vfs_tree.h"
 
 #define DATA_AT (1u << 20)
@@ -370,20 +371,111 @@ static void threads_that_meet_leave_a_whole_tree(void **state)
 	assert_true(tree_outside_is_whole());
 }
 
-/* All that was charged is given back when all is gone. */
+static void clear_trees(void)
+{
+	file_put(take_ptr(tree_p->vfs->cwd));
+	pthread_rwlock_wrlock(&tree_p->vfs->lock);
+	for (size_t i = 0; i < tree_p->vfs->nmounts; i++) {
+		struct vfs_mount *m = tree_p->vfs->mounts[i];
+
+		if (!m->root)
+			continue;
+		memtree_clear_locked(m->root);
+		memnode_drop_xattrs_locked(m->root);
+	}
+	pthread_rwlock_unlock(&tree_p->vfs->lock);
+}
+
+/* The roots of /, /dev, /tmp, /dev/shm and /o are left, and nothing else. */
+static void check_nothing_is_left(void)
+{
+	clear_trees();
+	assert_int_equal(tree_p->vfs->nodes, 5);
+	assert_int_equal(atomic_load(&tree_p->mm.charged), 5 * VFS_NODE_COST);
+}
+
 static void nothing_stays_charged(void **state)
 {
 	(void)state;
 	mix(NULL);
-	file_put(take_ptr(tree_p->vfs->cwd));
-	pthread_rwlock_wrlock(&tree_p->vfs->lock);
-	for (size_t i = 0; i < tree_p->vfs->nmounts; i++)
-		if (tree_p->vfs->mounts[i]->root)
-			memtree_clear_locked(tree_p->vfs->mounts[i]->root);
-	pthread_rwlock_unlock(&tree_p->vfs->lock);
-	/* The roots of /, /dev, /tmp, /dev/shm and /o are left. */
-	assert_int_equal(tree_p->vfs->nodes, 5);
-	assert_int_equal(atomic_load(&tree_p->mm.charged), 5 * VFS_NODE_COST);
+	check_nothing_is_left();
+}
+
+/* Something of all; the results are not looked at. */
+static void do_everything(void)
+{
+	const struct vfs_name from = {NULL, "/o/dir"}, to = {NULL, "/o/empty/d"};
+	const struct vfs_name file_name = {NULL, "/tmp/f"}, link_name = {NULL, "/tmp/l"};
+	struct vfs *vfs = tree_p->vfs;
+	struct file *file;
+	mayfly_error err;
+	struct vfs_object o;
+	uint8_t *bytes;
+	char buffer[512];
+	size_t len;
+
+	for (int i = 0; i < 2; i++) {
+		if (vfs_open(vfs, NULL, i ? "/o/file" : "/tmp/f", O_RDWR | O_CREAT, 0644,
+			     &file) < 0)
+			continue;
+		(void)vfs_ftruncate(vfs, file, 100);
+		file_put(file);
+	}
+	if (vfs_object_at(vfs, NULL, "/tmp/f", OBJECT_WRITE, &o) == 0)
+		(void)vfs_object_setxattr(&o, "user.x", "y", 1, 0);
+	vfs_object_fini(&o);
+	(void)vfs_link(vfs, &file_name, &link_name, 0);
+	(void)vfs_symlink(vfs, "f", NULL, "/tmp/s");
+	(void)vfs_mkdir(vfs, NULL, "/tmp/d", 0755);
+	(void)vfs_unlink(vfs, NULL, "/o/dir/file", false);
+	(void)vfs_rename(vfs, &from, &to, 0);
+	(void)vfs_chdir(vfs, "/o/empty");
+	if (vfs_open(vfs, NULL, "/o", O_RDONLY | O_DIRECTORY, 0, &file) == 0) {
+		(void)vfs_getdents(file, buffer, sizeof(buffer));
+		file_put(file);
+	}
+	if (vfs_open(vfs, NULL, "/proc/self/status", O_RDONLY, 0, &file) == 0)
+		file_put(file);
+	if (vfs_memfd(vfs, "m", true, &file) == 0)
+		file_put(file);
+	if (vfs_save(vfs, &bytes, &len, &err) == 0) {
+		(void)vfs_load(vfs, bytes, len, &err);
+		free(bytes);
+	}
+}
+
+static void memory_that_runs_out_leaves_a_whole_tree(void **state)
+{
+	bool failed = true;
+	size_t n;
+
+	(void)state;
+	for (n = 1; failed; n++) {
+		fail_alloc_at(n);
+		do_everything();
+		failed = fail_alloc_end();
+		check_nothing_is_left();
+		tree_tear_down(NULL);
+		tree_set_up(NULL);
+	}
+	assert_true(n > 50);
+}
+
+/* The same with the guest's limit: each call that needs room is refused, and only that. */
+static void a_limit_that_is_reached_leaves_a_whole_tree(void **state)
+{
+	(void)state;
+	for (uint64_t room = 0; room < 24000; room += 97) {
+		tree_p->mm.limit = atomic_load(&tree_p->mm.charged) + room;
+		do_everything();
+		assert_true(atomic_load(&tree_p->mm.charged) <= tree_p->mm.limit);
+		tree_p->mm.limit = 64 << 20;
+		if (room % 5 == 0) {
+			check_nothing_is_left();
+			tree_tear_down(NULL);
+			tree_set_up(NULL);
+		}
+	}
 }
 
 int main(void)
@@ -406,6 +498,8 @@ int main(void)
 		TEST(devices_do_what_they_are_for),
 		TEST(threads_that_meet_leave_a_whole_tree),
 		TEST(nothing_stays_charged),
+		TEST(memory_that_runs_out_leaves_a_whole_tree),
+		TEST(a_limit_that_is_reached_leaves_a_whole_tree),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

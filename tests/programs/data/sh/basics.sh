@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Arithmetic, functions, parameters, strings: nothing here needs another process.
 set -u
 fib() {

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Traps, set -e, return and exit statuses.
 trap 'echo on exit' EXIT
 trap 'echo hangup' HUP

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Redirections, read, here-documents.
 n=0
 while read -r number rest; do

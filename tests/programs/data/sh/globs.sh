@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # File tests and pathname expansion.
 echo *.c */*.c [!a]*.c nothing*
 for f in a.c b.c d l gone; do
