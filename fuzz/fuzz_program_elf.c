@@ -94,7 +94,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	r = process_new(&hv_mock, &o, &process, &err);
 	if (r < 0) {
 		CHECK(r == MAYFLY_E_FORMAT || r == MAYFLY_E_UNSUPPORTED ||
-		      r == MAYFLY_E_TOO_LARGE || r == MAYFLY_E_NO_PROGRAM || r == MAYFLY_E_NOMEM);
+		      r == MAYFLY_E_TOO_LARGE || r == MAYFLY_E_NO_PROGRAM ||
+		      r == MAYFLY_E_NOMEM);
 		CHECK(err.code == r && err.message[0]);
 		fuzz_check_text(err.message);
 	} else {

@@ -418,7 +418,8 @@ static void run(struct process *p, uint8_t options, struct mayfly_snapshot **sna
 			fuzz_check_text(err.message);
 			return;
 		}
-		CHECK(end.end != MAYFLY_END_SIGNAL || (end.status > 0 && end.status <= SIG_COUNT));
+		CHECK(end.end != MAYFLY_END_SIGNAL ||
+		      (end.status > 0 && end.status <= SIG_COUNT));
 		if (end.end != MAYFLY_END_PAUSE)
 			return;
 		if (*snap)

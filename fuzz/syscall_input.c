@@ -21,25 +21,102 @@
 /* --- Paths ------------------------------------------------------------------------------------ */
 
 static const char *const paths[] = {
-	"file", "/rw/file", "/rw/new", "/rw/new2", "/rw/directory", "/rw/directory/file",
-	"/rw/link", "/rw/large", "/ro/file", "/ro/new", "/ro/large", "/ro/directory", "/ov/file",
-	"/ov/new", "/ov/new2", "/ov/directory", "/ov/directory/file", "/ov/link", "/ov/large",
-	"/tmp", "/tmp/a", "/tmp/b", "/tmp/d", "/tmp/d/e", "/tmp/l", "/dev/shm/s", "/dev/null",
-	"/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/fd/0", "/dev",
-	"/dev/fd/20", "/dev/stdin", "/proc", "/proc/self", "/proc/self/exe", "/proc/self/maps",
-	"/proc/self/fd", "/proc/self/fd/0", "/proc/self/fd/3", "/proc/self/fd/99999999999",
-	"/proc/self/root", "/proc/self/cwd", "/proc/self/status", "/proc/self/stat",
-	"/proc/self/task", "/proc/self/task/1000/stat", "/proc/self/mem", "/proc/1/root",
-	"/proc/self/environ", "/proc/self/cmdline", "/proc/cpuinfo", "/proc/meminfo",
-	"/proc/sys/kernel/osrelease", "/proc/thread-self", "/proc/1000/fdinfo/0", "/", ".", "..",
-	"", "//", "/.", "/..", "./.././../..//rw/./file",
+	"file",
+	"/rw/file",
+	"/rw/new",
+	"/rw/new2",
+	"/rw/directory",
+	"/rw/directory/file",
+	"/rw/link",
+	"/rw/large",
+	"/ro/file",
+	"/ro/new",
+	"/ro/large",
+	"/ro/directory",
+	"/ov/file",
+	"/ov/new",
+	"/ov/new2",
+	"/ov/directory",
+	"/ov/directory/file",
+	"/ov/link",
+	"/ov/large",
+	"/tmp",
+	"/tmp/a",
+	"/tmp/b",
+	"/tmp/d",
+	"/tmp/d/e",
+	"/tmp/l",
+	"/dev/shm/s",
+	"/dev/null",
+	"/dev/zero",
+	"/dev/full",
+	"/dev/random",
+	"/dev/urandom",
+	"/dev/tty",
+	"/dev/fd/0",
+	"/dev",
+	"/dev/fd/20",
+	"/dev/stdin",
+	"/proc",
+	"/proc/self",
+	"/proc/self/exe",
+	"/proc/self/maps",
+	"/proc/self/fd",
+	"/proc/self/fd/0",
+	"/proc/self/fd/3",
+	"/proc/self/fd/99999999999",
+	"/proc/self/root",
+	"/proc/self/cwd",
+	"/proc/self/status",
+	"/proc/self/stat",
+	"/proc/self/task",
+	"/proc/self/task/1000/stat",
+	"/proc/self/mem",
+	"/proc/1/root",
+	"/proc/self/environ",
+	"/proc/self/cmdline",
+	"/proc/cpuinfo",
+	"/proc/meminfo",
+	"/proc/sys/kernel/osrelease",
+	"/proc/thread-self",
+	"/proc/1000/fdinfo/0",
+	"/",
+	".",
+	"..",
+	"",
+	"//",
+	"/.",
+	"/..",
+	"./.././../..//rw/./file",
 	/* Ways out. */
-	"/rw/../../../../etc/passwd", "/rw/out/secret", "/rw/far-out/passwd", "/rw/root/etc/passwd",
-	"/rw/secret", "/rw/loop", "/rw/loop/x", "/rw/proc-root/rw/file", "/ov/out/secret",
-	"/ov/secret", "/ro/out/secret", "/ro/../outside/secret", "out/secret", "../outside/secret",
-	"/proc/self/fd/3/../../outside/secret", "/proc/self/cwd/../outside/secret", "/rw/file/..",
-	"/rw/file/", "/rw/link/", "/rw/directory/../file", "/rw/nothing/../file", "/etc/passwd",
-	"/rw/\xff\xfe", "/tmp/./", "/rw/sock", "user.a", "trusted.a", "system.posix_acl_access",
+	"/rw/../../../../etc/passwd",
+	"/rw/out/secret",
+	"/rw/far-out/passwd",
+	"/rw/root/etc/passwd",
+	"/rw/secret",
+	"/rw/loop",
+	"/rw/loop/x",
+	"/rw/proc-root/rw/file",
+	"/ov/out/secret",
+	"/ov/secret",
+	"/ro/out/secret",
+	"/ro/../outside/secret",
+	"out/secret",
+	"../outside/secret",
+	"/proc/self/fd/3/../../outside/secret",
+	"/proc/self/cwd/../outside/secret",
+	"/rw/file/..",
+	"/rw/file/",
+	"/rw/link/",
+	"/rw/directory/../file",
+	"/rw/nothing/../file",
+	"/etc/passwd",
+	"/rw/\xff\xfe",
+	"/tmp/./",
+	"/rw/sock",
+	"user.a",
+	"trusted.a",
+	"system.posix_acl_access",
 	"security.capability",
 };
 _Static_assert(ARRAY_SIZE(paths) <= PATHS, "room for the paths");
@@ -88,23 +165,27 @@ struct four_vectors {
 
 static uint64_t plant_vectors(struct planter *p)
 {
-	uint64_t first = PLANT(p, struct four_vectors, .v = {{guest(ROOM_VA), 10},
-							    {guest(ROOM_VA + 100), 0},
-							    {guest(ROOM_VA + 200), 5000},
-							    {guest(ROOM_VA + 300), 1}});
+	uint64_t first = PLANT(p, struct four_vectors,
+			       .v = {{guest(ROOM_VA), 10},
+				     {guest(ROOM_VA + 100), 0},
+				     {guest(ROOM_VA + 200), 5000},
+				     {guest(ROOM_VA + 300), 1}});
 
-	PLANT(p, struct four_vectors, .v = {{guest(ROOM_VA), 10},
-					    {guest(PROGRAM_DATA_END - 4), 100},
-					    {guest(PROGRAM_NONE), 1},
-					    {guest(UINT64_MAX), 1}});
-	PLANT(p, struct four_vectors, .v = {{guest(ROOM_VA), SSIZE_MAX},
-					    {guest(ROOM_VA), SSIZE_MAX},
-					    {guest(ROOM_VA), UINT64_MAX},
-					    {guest(PROGRAM_READ_ONLY), 8}});
-	PLANT(p, struct four_vectors, .v = {{guest(PROGRAM_READ_ONLY), 4096},
-					    {guest(0x200000), UINT32_MAX},
-					    {NULL, 0},
-					    {NULL, 4}});
+	PLANT(p, struct four_vectors,
+	      .v = {{guest(ROOM_VA), 10},
+		    {guest(PROGRAM_DATA_END - 4), 100},
+		    {guest(PROGRAM_NONE), 1},
+		    {guest(UINT64_MAX), 1}});
+	PLANT(p, struct four_vectors,
+	      .v = {{guest(ROOM_VA), SSIZE_MAX},
+		    {guest(ROOM_VA), SSIZE_MAX},
+		    {guest(ROOM_VA), UINT64_MAX},
+		    {guest(PROGRAM_READ_ONLY), 8}});
+	PLANT(p, struct four_vectors,
+	      .v = {{guest(PROGRAM_READ_ONLY), 4096},
+		    {guest(0x200000), UINT32_MAX},
+		    {NULL, 0},
+		    {NULL, 4}});
 	return first;
 }
 
@@ -138,7 +219,8 @@ static void plant_sockets(struct planter *p)
 	uint64_t vectors = plant_vectors(p), control = plant_control(p);
 	struct sockaddr_un named = {AF_UNIX, "/rw/sock"}, hidden = {AF_UNIX, "\0name"};
 	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = 0xa00f};
-	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = 0xa00f,
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6,
+				   .sin6_port = 0xa00f,
 				   .sin6_addr = IN6ADDR_LOOPBACK_INIT};
 	struct msghdr plain = {.msg_iov = guest(vectors), .msg_iovlen = 2},
 		      full = {.msg_iov = guest(vectors),
@@ -190,7 +272,8 @@ static void plant_times(struct planter *p)
 
 static void plant_signals(struct planter *p)
 {
-	struct guest_sigaction action = {.handler = PROGRAM_TEXT + 0x800, .flags = GUEST_SA_SIGINFO};
+	struct guest_sigaction action = {.handler = PROGRAM_TEXT + 0x800,
+					 .flags = GUEST_SA_SIGINFO};
 	struct guest_siginfo info = {.signo = 10, .code = -1};
 	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
 	uint64_t masked = PLANT(p, uint64_t, UINT64_MAX);
@@ -224,7 +307,8 @@ static void plant_files(struct planter *p)
 	struct pollfd fds[8] = {{0, POLLIN, 0},	 {3, POLLIN | POLLOUT, 0}, {4, -1, 0},
 				{-1, POLLIN, 0}, {99, POLLIN, 0},	   {5, POLLIN, 0}};
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 10};
-	struct epoll_event events[2] = {{EPOLLIN, {.u64 = 1}}, {EPOLLOUT | EPOLLET, {.u64 = 2}}};
+	struct epoll_event events[2] = {{EPOLLIN, {.u64 = 1}},
+					{EPOLLOUT | EPOLLET, {.u64 = 2}}};
 	struct open_how how = {.flags = O_RDWR | O_CREAT, .mode = 0644};
 	struct clone_args thread = {.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND |
 					     CLONE_THREAD | CLONE_PARENT_SETTID |
@@ -245,7 +329,8 @@ static void plant_files(struct planter *p)
 	plant(p, &events[0], sizeof(events[0]));
 	plant(p, &events[1], sizeof(events[1]));
 	plant(p, &how, sizeof(how));
-	how = (struct open_how){.flags = O_PATH, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+	how = (struct open_how){.flags = O_PATH,
+				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
 	plant(p, &how, sizeof(how));
 	plant(p, &thread, sizeof(thread));
 	thread.flags |= CLONE_SETTLS;
@@ -295,25 +380,87 @@ void input_plant(struct mm *mm)
 /* --- Arguments -------------------------------------------------------------------------------- */
 
 static const uint64_t specials[] = {
-	UINT64_MAX, INT64_MAX, (uint64_t)INT64_MIN, INT32_MAX, (uint64_t)INT32_MIN, UINT32_MAX,
-	(uint64_t)AT_FDCWD, PROG_VA_END, PROG_VA_END - 1, PROG_VA_END - PAGE_SIZE, PROG_LOW_VA,
-	PROG_LOW_VA - 1, PROG_GATE_VA, PROG_SUPERVISOR_VA, PROG_VDSO_VA, PROG_VVAR_VA,
-	PROG_THREADS_VA, 0x800000000000, 0xffff800000000000, 0xffffffff80000000, PAGE_SIZE,
-	PAGE_SIZE - 1, MM_CHUNK, MM_CHUNK - 1, (uint64_t)4 << 20, (uint64_t)16 << 20,
-	(uint64_t)1 << 30, (uint64_t)1 << 32, (uint64_t)1 << 40, (uint64_t)1 << 46, INT32_MAX - 4095,
-	PROGRAM_TEXT, PROGRAM_DATA, PROGRAM_READ_ONLY, 0x10000000, 0x7f0000000000, PROCESS_PID,
-	PROCESS_PID + 1, 0x541b /* FIONREAD */, 0x5421 /* FIONBIO */, 0x5401 /* TCGETS */,
-	0x5413 /* TIOCGWINSZ */, 0x5450, 0x5451, 0x1001, 0x1002, 0x1003, 0x1004, 1024, 1025, 4096,
-	65536, 0x22 /* MAP_PRIVATE | MAP_ANONYMOUS */, 0x4022, 0x32, 0x100022, 0x21, 0x3d0f00,
-	0x7d0f00, 2052 /* SOCK_DGRAM | SOCK_NONBLOCK */, 0x80801, 0x4000 | 0x40,
-	AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, FUTEX_WAKE_OP,
-	O_RDWR | O_CREAT, O_RDWR | O_CREAT | O_EXCL, O_DIRECTORY, O_PATH, O_TMPFILE | O_RDWR,
-	O_RDWR | O_TRUNC, O_WRONLY | O_APPEND, O_NONBLOCK | O_CLOEXEC, PROG_SYS_READY,
+	UINT64_MAX,
+	INT64_MAX,
+	(uint64_t)INT64_MIN,
+	INT32_MAX,
+	(uint64_t)INT32_MIN,
+	UINT32_MAX,
+	(uint64_t)AT_FDCWD,
+	PROG_VA_END,
+	PROG_VA_END - 1,
+	PROG_VA_END - PAGE_SIZE,
+	PROG_LOW_VA,
+	PROG_LOW_VA - 1,
+	PROG_GATE_VA,
+	PROG_SUPERVISOR_VA,
+	PROG_VDSO_VA,
+	PROG_VVAR_VA,
+	PROG_THREADS_VA,
+	0x800000000000,
+	0xffff800000000000,
+	0xffffffff80000000,
+	PAGE_SIZE,
+	PAGE_SIZE - 1,
+	MM_CHUNK,
+	MM_CHUNK - 1,
+	(uint64_t)4 << 20,
+	(uint64_t)16 << 20,
+	(uint64_t)1 << 30,
+	(uint64_t)1 << 32,
+	(uint64_t)1 << 40,
+	(uint64_t)1 << 46,
+	INT32_MAX - 4095,
+	PROGRAM_TEXT,
+	PROGRAM_DATA,
+	PROGRAM_READ_ONLY,
+	0x10000000,
+	0x7f0000000000,
+	PROCESS_PID,
+	PROCESS_PID + 1,
+	0x541b /* FIONREAD */,
+	0x5421 /* FIONBIO */,
+	0x5401 /* TCGETS */,
+	0x5413 /* TIOCGWINSZ */,
+	0x5450,
+	0x5451,
+	0x1001,
+	0x1002,
+	0x1003,
+	0x1004,
+	1024,
+	1025,
+	4096,
+	65536,
+	0x22 /* MAP_PRIVATE | MAP_ANONYMOUS */,
+	0x4022,
+	0x32,
+	0x100022,
+	0x21,
+	0x3d0f00,
+	0x7d0f00,
+	2052 /* SOCK_DGRAM | SOCK_NONBLOCK */,
+	0x80801,
+	0x4000 | 0x40,
+	AT_EMPTY_PATH,
+	AT_SYMLINK_NOFOLLOW,
+	FUTEX_WAIT | FUTEX_PRIVATE_FLAG,
+	FUTEX_WAKE_OP,
+	O_RDWR | O_CREAT,
+	O_RDWR | O_CREAT | O_EXCL,
+	O_DIRECTORY,
+	O_PATH,
+	O_TMPFILE | O_RDWR,
+	O_RDWR | O_TRUNC,
+	O_WRONLY | O_APPEND,
+	O_NONBLOCK | O_CLOEXEC,
+	PROG_SYS_READY,
 };
 
-static const uint64_t sizes[] = {0,  1,	 2,  4,	  8,	12,   16,   24,	  28,	 32,	  40,
-				 48, 56, 64, 100, 128,	255,  256,  1024, 1025,	 4095,	  4096,
-				 88, 110, 4097, 8192, 65536, 0x20000, 0x100000, 0x1000000};
+static const uint64_t sizes[] = {0,    1,    2,	    4,	     8,	       12,	 16,  24,
+				 28,   32,   40,    48,	     56,       64,	 100, 128,
+				 255,  256,  1024,  1025,    4095,     4096,	 88,  110,
+				 4097, 8192, 65536, 0x20000, 0x100000, 0x1000000};
 
 static uint64_t general(struct input *in, uint64_t selector)
 {
@@ -339,7 +486,8 @@ static uint64_t general(struct input *in, uint64_t selector)
 	case 9:
 		return in->last + (uint64_t)(int8_t)input_take(in, 1) * PAGE_SIZE;
 	case 10:
-		return ((uint64_t)1 << input_take(in, 1) % 64) | ((uint64_t)1 << input_take(in, 1) % 64);
+		return ((uint64_t)1 << input_take(in, 1) % 64) |
+		       ((uint64_t)1 << input_take(in, 1) % 64);
 	case 11:
 		return ROOM_VA + input_take(in, 2);
 	case 12:
@@ -372,7 +520,9 @@ uint64_t input_argument(struct input *in, char kind)
 	case 'I':
 	case 't':
 	case 'T':
-		return s < SLOTS ? slot_va((uint32_t)s) : s < 0xb0 ? ROOM_VA + (s - SLOTS) * 64 : 0;
+		return s < SLOTS  ? slot_va((uint32_t)s)
+		       : s < 0xb0 ? ROOM_VA + (s - SLOTS) * 64
+				  : 0;
 	case 'b':
 	case 'B':
 		return ROOM_VA + s * 16;

@@ -346,8 +346,8 @@ static int read_from_host(const struct walk *w, struct reading *q)
 }
 
 /*
- * What /proc/self/fd shows of it; -ENOENT: the path it was opened by. A directory is where it is
- * now. Programs ask whether a stream is a pipe or a socket.
+ * What /proc/self/fd shows of it; -ENOENT: the path it was opened by. A directory is where it
+ * is now. Programs ask whether a stream is a pipe or a socket.
  */
 static ssize_t shown_path(struct file *file, char path[VFS_PATH_MAX])
 {

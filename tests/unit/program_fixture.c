@@ -30,8 +30,8 @@ size_t program_file(uint8_t file[PROGRAM_FILE_SIZE])
 		{PROGRAM_READ_ONLY, PROGRAM_FILE_SIZE, PROGRAM_FILE_SIZE, PF_R},
 		{PROGRAM_NONE, PROGRAM_FILE_SIZE, PROGRAM_FILE_SIZE, 0},
 	};
-	Elf64_Ehdr eh = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB,
-				     EV_CURRENT},
+	Elf64_Ehdr eh = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64,
+				     ELFDATA2LSB, EV_CURRENT},
 			 .e_type = ET_EXEC,
 			 .e_machine = EM_X86_64,
 			 .e_version = EV_CURRENT,

@@ -70,7 +70,7 @@ int sigtest_tear_down(void **state)
 	for (struct task *t = f->p->tasks; t; t = t->next)
 		signals_task_fini(t);
 	signals_fini(f->p);
-	pthread_mutex_init(&f->p->sig.lock, NULL); /* the fixture destroys it, too */
+	pthread_mutex_init(&f->p->sig.lock, NULL); /* fake_process_free destroys it, too */
 	fake_process_free(f->p);
 	free(f);
 	return 0;

@@ -33,7 +33,7 @@ struct fake_vcpu {
 
 struct sigtest {
 	struct process *p;
-	struct task *t; /* the only one, at CODE and on STACK */
+	struct task *t; /* the first one, at CODE and on STACK */
 	struct fake_vcpu vcpu;
 };
 

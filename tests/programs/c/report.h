@@ -18,19 +18,27 @@ static inline const char *error_name(int number)
 #define NAME(e)                                                                                \
 	if (number == (e))                                                                     \
 		return #e;
-	NAME(EPERM) NAME(ENOENT) NAME(ESRCH) NAME(EINTR) NAME(EIO) NAME(ENXIO) NAME(E2BIG)
-	NAME(ENOEXEC) NAME(EBADF) NAME(ECHILD) NAME(EAGAIN) NAME(ENOMEM) NAME(EACCES)
-	NAME(EFAULT) NAME(EBUSY) NAME(EEXIST) NAME(EXDEV) NAME(ENODEV) NAME(ENOTDIR)
-	NAME(EISDIR) NAME(EINVAL) NAME(ENFILE) NAME(EMFILE) NAME(ENOTTY) NAME(EFBIG)
-	NAME(ENOSPC) NAME(ESPIPE) NAME(EROFS) NAME(EMLINK) NAME(EPIPE) NAME(EDOM) NAME(ERANGE)
-	NAME(EDEADLK) NAME(ENAMETOOLONG) NAME(ENOSYS) NAME(ENOTEMPTY) NAME(ELOOP)
-	NAME(ENODATA) NAME(EOVERFLOW) NAME(ENOTSOCK) NAME(EDESTADDRREQ) NAME(EMSGSIZE)
-	NAME(EPROTOTYPE) NAME(ENOPROTOOPT) NAME(EPROTONOSUPPORT) NAME(EOPNOTSUPP)
-	NAME(EAFNOSUPPORT) NAME(EADDRINUSE) NAME(EADDRNOTAVAIL) NAME(ENETUNREACH)
-	NAME(ECONNRESET) NAME(EISCONN) NAME(ENOTCONN) NAME(ETIMEDOUT) NAME(ECONNREFUSED)
-	NAME(EALREADY) NAME(EINPROGRESS) NAME(EOWNERDEAD) NAME(ENOTRECOVERABLE) NAME(ESTALE)
+	NAME(EPERM)
+	NAME(ENOENT) NAME(ESRCH) NAME(EINTR) NAME(EIO) NAME(ENXIO) NAME(E2BIG) NAME(
+		ENOEXEC) NAME(EBADF) NAME(ECHILD) NAME(EAGAIN) NAME(ENOMEM) NAME(EACCES)
+		NAME(EFAULT) NAME(EBUSY) NAME(EEXIST) NAME(EXDEV) NAME(ENODEV) NAME(ENOTDIR) NAME(
+			EISDIR) NAME(EINVAL) NAME(ENFILE) NAME(EMFILE) NAME(ENOTTY) NAME(EFBIG)
+			NAME(ENOSPC) NAME(ESPIPE) NAME(EROFS) NAME(EMLINK) NAME(EPIPE) NAME(
+				EDOM) NAME(ERANGE) NAME(EDEADLK) NAME(ENAMETOOLONG) NAME(ENOSYS)
+				NAME(ENOTEMPTY) NAME(ELOOP) NAME(ENODATA) NAME(EOVERFLOW) NAME(
+					ENOTSOCK) NAME(EDESTADDRREQ) NAME(EMSGSIZE) NAME(EPROTOTYPE)
+					NAME(ENOPROTOOPT) NAME(EPROTONOSUPPORT) NAME(
+						EOPNOTSUPP) NAME(EAFNOSUPPORT) NAME(EADDRINUSE)
+						NAME(EADDRNOTAVAIL) NAME(ENETUNREACH) NAME(
+							ECONNRESET) NAME(EISCONN) NAME(ENOTCONN)
+							NAME(ETIMEDOUT) NAME(ECONNREFUSED) NAME(
+								EALREADY) NAME(EINPROGRESS)
+								NAME(EOWNERDEAD) NAME(
+									ENOTRECOVERABLE) NAME(ESTALE)
 #undef NAME
-	snprintf(text, sizeof(text), "%d", number);
+									snprintf(text,
+										 sizeof(text),
+										 "%d", number);
 	return text;
 }
 
@@ -50,8 +58,7 @@ static inline const char *error_name(int number)
 	do {                                                                                   \
 		errno = 0;                                                                     \
 		long report_result = (long)(call);                                             \
-		printf("%s: %s\n", #call,                                                      \
-		       report_result == -1 ? error_name(errno) : "works");                     \
+		printf("%s: %s\n", #call, report_result == -1 ? error_name(errno) : "works");  \
 	} while (0)
 
 #define CHECK(condition) printf("%s: %s\n", #condition, (condition) ? "yes" : "NO")
