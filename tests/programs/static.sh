@@ -10,6 +10,7 @@
 # both PROGRAM: the same output and exit status. They work in directories of the same name.
 both() {
 	needs_kvm
+	rm -f out err
 	[ -x "$PROGRAMS/$1" ] || skip "no $1"
 	mkdir -p work/directory native vm
 	export HOME="$PWD/work"

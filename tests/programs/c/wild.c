@@ -141,7 +141,6 @@ static void pointers(void)
 	TRY(clock_nanosleep, 2, CLOCK_MONOTONIC, 0, 0, 0);
 	TRY(nanosleep, 0, 0, 0);
 	TRY(gettimeofday, 0, 0, 0);
-	TRY(times, 0, 0);
 	TRY(getrusage, 1, RUSAGE_SELF, 0);
 	TRY(getrlimit, 1, RLIMIT_NOFILE, 0);
 	TRY(prlimit64, 3, 0, RLIMIT_NOFILE, 0, 0);
@@ -186,9 +185,6 @@ static void lengths(void)
 	TRY(listen, 1, f, 0);
 	TRY(mmap, 1, 0, 0, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, ~0ULL, 0);
 	TRY(munmap, 1, 0x100000000000, 0);
-	TRY(mremap, 2,
-	    (uint64_t)mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 4096, 0,
-	    0);
 	TRY(fadvise64, 3, f, 0, 0, 0);
 	TRY(getrandom, 2, b, 10, 0);
 	TRY(fallocate, 3, f, 0, 0, 0);
