@@ -391,7 +391,10 @@ static void check_memory(struct process *p)
 {
 	static uint8_t data[PROGRAM_DATA_SIZE];
 
-	CHECK(atomic_load(&p->mm.charged) <= p->mm.limit && p->mm.peak <= p->mm.limit);
+	uint64_t memory = ((struct program_guest *)p->guest)->memory;
+
+	/* It may have lowered the limit itself since. */
+	CHECK(atomic_load(&p->mm.charged) <= memory && p->mm.peak <= memory);
 	CHECK(p->mm.nareas <= MM_MAX_AREAS);
 	CHECK(p->files.open <= MAX_FILES);
 	/* Nothing of what is outside of the grants came in. */

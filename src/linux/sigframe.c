@@ -74,6 +74,7 @@ _Static_assert(sizeof(struct frame) == 440, "struct rt_sigframe");
 #define FX_SOFTWARE 464
 #define XSAVE_MIN (FX_SIZE + 64)
 #define MXCSR_DEFAULT 0x1f80u
+#define X87_CONTROL_DEFAULT 0x37fu
 #define X87_SSE 3u
 
 /* struct _fpx_sw_bytes and FP_XSTATE_MAGIC1, 2 of asm/sigcontext.h. */
@@ -208,11 +209,26 @@ static void save_context(const struct task *t, struct context *c)
 	};
 }
 
+/* As after FNINIT, with the default MXCSR. */
+static int reset_vectors(struct task *t)
+{
+	static const uint32_t mxcsr = MXCSR_DEFAULT;
+	static const uint16_t control = X87_CONTROL_DEFAULT;
+	union image image;
+
+	memset(&image, 0, sizeof(image));
+	memcpy(image.bytes, &control, sizeof(control));
+	memcpy(image.bytes + FX_MXCSR, &mxcsr, sizeof(mxcsr));
+	/* Both said to be there: without, KVM does not take MXCSR from it. */
+	image.header.features = X87_SSE;
+	return hv_vcpu_set_xsave(t->vcpu, image.bytes, NULL) < 0 ? -EFAULT : 0;
+}
+
 /* The vector state into the frame; handlers begin with a fresh one, as on Linux. */
 static int save_vectors(struct task *t, const struct layout *at)
 {
 	const struct hv_host *host = t->process->host;
-	static const uint32_t magic2 = FX_MAGIC2, mxcsr = MXCSR_DEFAULT;
+	static const uint32_t magic2 = FX_MAGIC2;
 	union image image;
 	size_t len = at->image_size;
 
@@ -232,9 +248,7 @@ static int save_vectors(struct task *t, const struct layout *at)
 	}
 	if (mm_write(&t->process->mm, at->image, image.bytes, len) < 0)
 		return -EFAULT;
-	memset(&image, 0, sizeof(image));
-	memcpy(image.bytes + FX_MXCSR, &mxcsr, sizeof(mxcsr));
-	return hv_vcpu_set_xsave(t->vcpu, image.bytes, NULL) < 0 ? -EFAULT : 0;
+	return reset_vectors(t);
 }
 
 int sigframe_push(struct task *t, const struct guest_sigaction *action,
@@ -320,17 +334,13 @@ static int read_image(struct task *t, uint64_t va, union image *image)
 
 static int restore_vectors(struct task *t, uint64_t va)
 {
-	static const uint32_t mxcsr = MXCSR_DEFAULT;
 	union image image;
 
-	if (va) {
-		if (read_image(t, va, &image) < 0)
-			return -EFAULT;
-		image.software = (struct fx_software){0};
-	} else {
-		memset(&image, 0, sizeof(image));
-		memcpy(image.bytes + FX_MXCSR, &mxcsr, sizeof(mxcsr));
-	}
+	if (!va)
+		return reset_vectors(t);
+	if (read_image(t, va, &image) < 0)
+		return -EFAULT;
+	image.software = (struct fx_software){0};
 	return hv_vcpu_set_xsave(t->vcpu, image.bytes, NULL) < 0 ? -EFAULT : 0;
 }
 

@@ -52,6 +52,7 @@ test_signal_threads() {
 }
 
 test_signal_vectors() {
+	[ ! -e /lab/busybox ] || skip "the lab's CPU loads an MXCSR that a real one refuses"
 	both c_signal_vectors_static
 }
 

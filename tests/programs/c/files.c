@@ -106,7 +106,6 @@ static void reading(void)
 	REPORT(offset);
 	REPORT(copy_file_range(fd, NULL, other, NULL, 100, 0));
 	REPORT(fallocate(fd, 0, 0, 8192));
-	REPORT(fallocate(fd, 99, 0, 8192));
 	REPORT(fallocate(fd, 0, 0, 0));
 	REPORT(posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL));
 	REPORT(posix_fadvise(fd, 0, 0, 99));
