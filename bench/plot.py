@@ -42,6 +42,36 @@ SECTIONS = [
     ]),
 ]
 
+# The same of `mayfly bench --programs`.
+PROGRAM_SECTIONS = [
+    ("Start to exit, whole commands", [
+        ("process_spawn_static", "process: a static no-op"),
+        ("run_noop", "mayfly run: the same"),
+        ("run_true_snapshot", "mayfly run --from: busybox true"),
+        ("python_native", "process: python3 -c pass"),
+        ("python_snapshot", "mayfly run --from: python3, pass"),
+        ("python_run", "mayfly run: python3 -c pass"),
+    ]),
+    ("A started python3, from request to first line", [
+        ("python_fork", "Mayfly: a copy made for it"),
+        ("python_restored", "Mayfly: a process restored before"),
+    ]),
+    ("Leaving the VM", [
+        ("bare_run", "bare KVM: enter and come back"),
+        ("syscall", "Mayfly: a system call"),
+    ]),
+    ("Work", [
+        ("sha256_native", "process: SHA-256 of 256 MiB"),
+        ("sha256_run", "mayfly run: the same"),
+        ("loop_native", "process: a loop in python3"),
+        ("loop_run", "mayfly run: the same"),
+        ("sqlite_native", "process: 300,000 SQLite inserts"),
+        ("sqlite_run", "mayfly run: the same"),
+        ("nginx_native", "process: a request to nginx"),
+        ("nginx_run", "mayfly run: the same"),
+    ]),
+]
+
 WIDTH, LEFT, RIGHT = 860, 290, 170
 ROW, HEADING, TOP, BOTTOM = 24, 38, 62, 58
 
@@ -97,13 +127,16 @@ class Drawing:
 
 def kind(name):
     """The row's colour: whose time it is."""
+    if name.endswith("_native"):
+        return "process"
     return name.split("_")[0] if name.startswith(("bare_", "process_")) else "mayfly"
 
 
 def draw(figures):
     rows = {row["name"]: row for row in figures["rows"]}
+    programs = "run_noop" in rows
     sections = []
-    for heading, names in SECTIONS:
+    for heading, names in PROGRAM_SECTIONS if programs else SECTIONS:
         present = [(rows[name], label) for name, label in names if name in rows]
         if present:
             sections.append((heading, present))
@@ -122,7 +155,8 @@ def draw(figures):
         return LEFT + share * (WIDTH - LEFT - RIGHT)
 
     host = figures.get("host", {})
-    out.text(24, 32, "What a call in a virtual machine of its own costs", "title")
+    what = "program" if programs else "call"
+    out.text(24, 32, "What a %s in a virtual machine of its own costs" % what, "title")
     out.text(
         24, 51,
         "KVM on %s, %s" % (host.get("hypervisor", "?"), host.get("cpu", "?")), "small",
@@ -147,7 +181,7 @@ def draw(figures):
             y += ROW
     out.text(WIDTH - RIGHT + 76, TOP + 4, "median", "small", "end")
     out.text(WIDTH - 24, TOP + 4, "99 %", "small", "end")
-    return out.svg("What a call in a virtual machine of its own costs")
+    return out.svg("What a %s in a virtual machine of its own costs" % what)
 
 
 def main(arguments):

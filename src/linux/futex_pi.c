@@ -67,7 +67,7 @@ static int64_t lock(struct task *t, uint64_t va, clockid_t clock,
 	struct process *p = t->process;
 
 	for (;;) {
-		uint32_t *word = mm_word(&p->mm, va), held;
+		uint32_t *word = mm_word(&p->mm, va), held = 0;
 		int r;
 
 		if (!word)
@@ -88,7 +88,7 @@ static int64_t lock(struct task *t, uint64_t va, clockid_t clock,
 static int64_t try_once(struct task *t, uint64_t va)
 {
 	struct process *p = t->process;
-	uint32_t *word = mm_word(&p->mm, va), held;
+	uint32_t *word = mm_word(&p->mm, va), held = 0;
 	int r;
 
 	if (!word)
