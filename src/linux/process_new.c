@@ -35,6 +35,8 @@ static const char *const system_paths[] = {
 	"/lib64",
 	"/libx32",
 	"/etc/alternatives",
+	"/etc/passwd", /* names of users, no secrets: those are in shadow */
+	"/etc/group",
 	"/etc/ld.so.cache",
 	"/etc/ld.so.conf",
 	"/etc/ld.so.conf.d",

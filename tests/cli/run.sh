@@ -358,10 +358,10 @@ test_root_can_be_read_only_or_written_to() {
 test_relative_program_is_found_from_the_chosen_directory() {
 	needs_busybox
 	mkdir -p root/app
-	cp "$busybox" root/app/tool
-	mayfly 0 run --root root --cwd /app ./tool sh -c pwd
+	cp "$busybox" root/app/busybox
+	mayfly 0 run --root root --cwd /app ./busybox sh -c pwd
 	out_is /app
-	mayfly 0 run --dir root/app:/app --cwd /app ./tool sh -c pwd
+	mayfly 0 run --dir root/app:/app --cwd /app ./busybox sh -c pwd
 	out_is /app
 }
 
