@@ -35,16 +35,19 @@ static struct mayfly_snapshot *snap;
 
 /* --- What the program does -------------------------------------------------------------------- */
 
+static struct process *running;
 static const uint64_t (*script)[7];
 static size_t script_left;
 
-/* The next call of the script, then exit_group(7). */
+/* The next call of the script, then exit_group(7). None waits: its thread was kicked already. */
 static int program_acts(struct mock_vm *vm, void *context, struct hv_exit *exit)
 {
 	static const uint64_t end[7] = {SYS_exit_group, 7};
 	const uint64_t *c = script_left ? *script++ : end;
 
 	(void)context;
+	for (struct task *t = running->tasks; t; t = t->next)
+		task_kick(t);
 	script_left -= script_left ? 1 : 0;
 	vm->regs.rax = c[0];
 	vm->regs.rdi = c[1];
@@ -65,6 +68,7 @@ static mayfly_process_end run(struct process *p, const uint64_t (*calls)[7], siz
 	mayfly_process_end end = {.size = sizeof(end)};
 	mayfly_error err;
 
+	running = p;
 	script = calls;
 	script_left = count;
 	mock_drive(program_acts, NULL);
