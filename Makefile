@@ -10,7 +10,7 @@
 #   STEPS            what `make check` runs, all by default; `tools/check --list` names them
 #   CI=1             `make check` installs the programs that it runs in VMs, too; else those that
 #                    are missing are skipped, by name (`tools/setup programs` installs them)
-#   FUZZ_SECONDS     how long `make fuzz` and `make check` run each fuzzer; 60
+#   FUZZ_SECONDS     how long `make fuzz` and `make check` run the fuzzer of system calls, the others a third; 60
 
 BUILD := build
 
@@ -91,7 +91,7 @@ help:
 	'make lint       the checks of the sources and the static analysers' \
 	'make bench      measure: starting, calling, restoring' \
 	'make lab        the tests that use KVM, in an emulated PC with hardware virtualisation' \
-	'make fuzz       the fuzzers, FUZZ_SECONDS=60 each' \
+	'make fuzz       the fuzzers, FUZZ_SECONDS=60' \
 	'make format     lay out the sources by .clang-format' \
 	'make install    to PREFIX=/usr/local, below DESTDIR if set; uninstall takes it back' \
 	'make clean      remove what was built; distclean: the lab and the configuration too'

@@ -98,6 +98,7 @@ static int program_acts(struct mock_vm *vm, void *context, struct hv_exit *exit)
 	vm->regs.r9 = c.a[5];
 	vm->regs.rcx = PROGRAM_TEXT + 0x802;
 	vm->regs.r11 = CPU_RFLAGS_START;
+	vm->regs.rip = PROG_GATE_SYSCALL + 2;
 	*exit = mock_out(PROG_PORT_SYSCALL);
 	return 0;
 }
@@ -110,6 +111,7 @@ static int until_ready(struct mock_vm *vm, void *context, struct hv_exit *exit)
 	vm->regs.rax = PROG_SYS_READY;
 	vm->regs.rdi = 0;
 	vm->regs.rcx = PROGRAM_TEXT + 0x802;
+	vm->regs.rip = PROG_GATE_SYSCALL + 2;
 	*exit = mock_out(PROG_PORT_SYSCALL);
 	return 0;
 }

@@ -40,6 +40,7 @@ static int program_acts(struct mock_vm *vm, void *context, struct hv_exit *exit)
 	vm->regs.rax = NUMBER_EXIT_GROUP;
 	vm->regs.rdi = 7;
 	vm->regs.rcx = vm->regs.rip;
+	vm->regs.rip = PROG_GATE_SYSCALL + 2;
 	*exit = mock_out(PROG_PORT_SYSCALL);
 	return 0;
 }

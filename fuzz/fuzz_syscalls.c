@@ -56,6 +56,7 @@ struct stream {
 	unsigned operations;
 	uint64_t number; /* of the call whose result is to come */
 	uint64_t args[6];
+	uint64_t out_rip; /* of the next call, if it is not by SYSCALL */
 };
 
 static const uint8_t *all;
@@ -116,7 +117,9 @@ static void make_call(struct stream *s, struct mock_vm *vm, uint64_t number,
 	vm->regs.r9 = a[5];
 	vm->regs.rcx = PROGRAM_TEXT + 0x802;
 	vm->regs.r11 = CPU_RFLAGS_START;
-	vm->regs.rip = PROG_GATE_SYSCALL + 2;
+	/* By the gate; or by an OUT of its own, which the host may have put there. */
+	vm->regs.rip = s->out_rip ? s->out_rip : PROG_GATE_SYSCALL + 2;
+	s->out_rip = 0;
 	if (number == NUMBER_SIGRETURN)
 		vm->regs.rsp += 8; /* the handler's RET */
 	s->number = number == NUMBER_SIGRETURN ? NO_NUMBER : number;
@@ -205,6 +208,12 @@ static bool other(struct stream *s, struct mock_vm *vm, struct hv_exit *exit)
 		return true;
 	case 3:
 		vm->regs.rsp = input_argument(&s->in, 0);
+		return false;
+	case 4:
+		s->out_rip = input_argument(&s->in, 0);
+		return false;
+	case 5:
+		s->out_rip = PROGRAM_TEXT + 0x800 + input_take(&s->in, 1) % 8;
 		return false;
 	default:
 		vm->regs.rsp = ROOM_VA + 0x4000 + what * 8;

@@ -105,10 +105,11 @@ int mm_apply(struct mm *mm, bool again)
 
 void mm_forget_areas(struct mm *mm)
 {
+	/* What else is charged, memfs's files, stays. */
+	mm_uncharge(mm, mm_charge_of(mm, 0, PROG_VA_END));
 	for (size_t i = 0; i < mm->nareas; i++)
 		file_put(mm->areas[i].file);
 	mm->nareas = 0;
-	atomic_store(&mm->charged, 0);
 	mm->generation++;
 }
 

@@ -305,6 +305,8 @@ static int clean_log(struct instance *inst, uint64_t *bitmap, mayfly_error *err)
 
 void instance_fini(struct instance *inst)
 {
+	if (!inst->guest)
+		return;
 	if (inst->vm && inst->vcpu && inst->restores == 0 && inst->logs &&
 	    snapshot_wants_to_learn(inst->snap) && get_log(inst, NULL) == 0)
 		snapshot_learn(inst->snap, inst->log);
