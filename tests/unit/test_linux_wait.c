@@ -464,7 +464,6 @@ static void watches_are_limited(void **state)
 		assert_int_equal(SYS(close, fd), 0);
 	for (int i = 0; i < 5; i++)
 		assert_int_equal(SYS(epoll_create1, 0), 3 + i);
-	r = 0;
 	for (uint64_t ep = 2; ep < 8; ep++)
 		(void)epoll_do(ep, EPOLL_CTL_ADD, 0, EPOLLIN, 0);
 	assert_true(p->files.watch_fds <= 8);

@@ -498,7 +498,7 @@ static void absurd_symbol_tables_are_survived(void **state)
 		{.sh_type = SHT_SYMTAB, .sh_size = (uint64_t)1 << 40, .sh_link = UINT32_MAX},
 		{.sh_type = SHT_SYMTAB,
 		 .sh_offset = 0x1800,
-		 .sh_size = 24 * 1000,
+		 .sh_size = 24000,
 		 .sh_link = 0},
 	};
 
@@ -588,8 +588,9 @@ static void a_long_first_line_is_cut_as_the_kernel_does(void **state)
 
 	(void)state;
 	memset(text, '/', sizeof(text));
-	memcpy(text, "#!", 2);
-	memcpy(text + 300, "rw/program\n", 11);
+	text[0] = '#';
+	text[1] = '!';
+	snprintf(text + 300, sizeof(text) - 300, "rw/program\n");
 	put_file("script", text, sizeof(text), 0755);
 	expect("/rw/script", MAYFLY_E_FORMAT, "/rw/script");
 }
