@@ -6,7 +6,7 @@
 
 #include "linux/checkpoint.h"
 #include "linux/checkpoint_codec.h"
-#include "linux/mm_areas.h"
+#include "linux/mm_chunks.h"
 #include "linux/process.h"
 
 #define RUN_PAGES 64
@@ -115,11 +115,13 @@ static int save_area(struct saving *s, const struct area *a, mayfly_error *err)
 	for (uint64_t at = a->start; r == 0 && at < a->end;) {
 		uint64_t next = (at / MM_CHUNK + 1) * MM_CHUNK;
 
-		if (next > a->end)
-			next = a->end;
 		/* What a file would give later must be in the image as well. */
 		if (a->file && a->prot && !mm_host_address(&s->p->mm, at))
 			mm_give_chunk(&s->p->mm, at);
+		else if (!mm_host_address(&s->p->mm, at))
+			next = at + mm_to_next_piece(&s->p->mm, at);
+		if (next > a->end)
+			next = a->end;
 		r = save_part(s, a, at, next, err);
 		at = next;
 	}
@@ -265,8 +267,8 @@ static void plan_populate(struct process *p)
 			if (!host || va % MM_CHUNK == 0)
 				host = mm_host_address(mm, va);
 			if (!host) {
-				/* Nothing in all of this piece. */
-				va += MM_CHUNK - va % MM_CHUNK - PAGE_SIZE;
+				/* Nothing in all of this piece, nor before the next. */
+				va += mm_to_next_piece(mm, va) - PAGE_SIZE;
 				continue;
 			}
 			page = (uint64_t)(host - mm->base) / PAGE_SIZE;

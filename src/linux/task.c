@@ -497,6 +497,28 @@ static int load_regs(struct task *t, mayfly_error *err)
 	return 0;
 }
 
+/*
+ * Ring 0 must not be made to return there (SDM vol. 2, SYSRET): the signal that the CPU's fetch
+ * would cause, a page fault or, of an address that is not canonical, a general protection fault.
+ */
+static void refuse_rip(struct task *t)
+{
+	bool canonical = t->regs.rip < (uint64_t)1 << 47 || t->regs.rip >> 47 == 0x1ffff;
+	struct guest_siginfo info = {.signo = SIGSEGV, .code = SI_KERNEL, .fault.address = 0};
+
+	t->sig.trap_number = CPU_PROTECTION;
+	t->sig.trap_error = 0;
+	if (canonical) {
+		info.code = SEGV_MAPERR;
+		info.fault.address = t->regs.rip;
+		t->sig.trap_number = CPU_PAGE_FAULT;
+		t->sig.trap_error = 0x14; /* ring 3, a fetch (SDM vol. 3, 4.7) */
+		t->sig.trap_cr2 = t->regs.rip;
+	}
+	t->regs.rip = 0;
+	signal_force(t, &info);
+}
+
 /* Signals, restarts, the result: everything between a system call or exception and the entry. */
 static void settle(struct task *t)
 {
@@ -510,13 +532,8 @@ static void settle(struct task *t)
 	if (called)
 		t->regs.rax = (uint64_t)result;
 	t->syscall = TASK_NO_SYSCALL;
-	if (t->regs.rip >= PROG_VA_END) {
-		struct guest_siginfo info = {
-			.signo = SIGSEGV, .code = SI_KERNEL, .fault.address = 0};
-
-		t->regs.rip = 0;
-		signal_force(t, &info);
-	}
+	if (t->regs.rip >= PROG_VA_END)
+		refuse_rip(t);
 }
 
 static bool is_in(uint64_t va, uint64_t start, uint64_t len)

@@ -496,10 +496,7 @@ static void absurd_symbol_tables_are_survived(void **state)
 		{.sh_type = SHT_SYMTAB, .sh_size = UINT64_MAX, .sh_link = 0},
 		{.sh_type = SHT_SYMTAB, .sh_offset = UINT64_MAX - 7, .sh_size = 4096},
 		{.sh_type = SHT_SYMTAB, .sh_size = (uint64_t)1 << 40, .sh_link = UINT32_MAX},
-		{.sh_type = SHT_SYMTAB,
-		 .sh_offset = 0x1800,
-		 .sh_size = 24000,
-		 .sh_link = 0},
+		{.sh_type = SHT_SYMTAB, .sh_offset = 0x1800, .sh_size = 24000, .sh_link = 0},
 	};
 
 	(void)state;
