@@ -72,7 +72,7 @@ struct mm {
 	struct area *areas;
 	size_t nareas, capacity;
 	uint64_t limit;	       /* bytes that may be charged */
-	atomic_ullong charged; /* memfs's share included */
+	_Atomic(uint64_t) charged; /* memfs's share included */
 	uint64_t peak;
 	uint64_t brk_start, brk; /* of the heap */
 	uint64_t mmap_base;	 /* where the search for room begins */
