@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "linux/checkpoint_codec.h"
+#include "core/codec.h"
 #include "linux/mm_areas.h"
 #include "linux/task.h"
 

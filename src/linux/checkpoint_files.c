@@ -12,7 +12,7 @@
 #include <sys/timerfd.h>
 
 #include "linux/checkpoint.h"
-#include "linux/checkpoint_codec.h"
+#include "core/codec.h"
 #include "linux/process.h"
 
 /* Descriptors are counted before anything is made of a number in the file. */

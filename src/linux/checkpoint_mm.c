@@ -5,7 +5,7 @@
 #include <sys/uio.h>
 
 #include "linux/checkpoint.h"
-#include "linux/checkpoint_codec.h"
+#include "core/codec.h"
 #include "linux/mm_chunks.h"
 #include "linux/process.h"
 

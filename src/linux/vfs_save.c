@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "linux/checkpoint_codec.h"
+#include "core/codec.h"
 #include "linux/vfs_internal.h"
 
 #define SAVE_MAGIC 0x3173667679616dull /* "mayvfs1" */

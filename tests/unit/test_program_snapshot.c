@@ -17,7 +17,7 @@
 
 #include "core/io.h"
 #include "linux/checkpoint.h"
-#include "linux/checkpoint_codec.h"
+#include "core/codec.h"
 #include "linux/guest.h"
 #include "linux/mm_areas.h"
 #include "program_fixture.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bytes in and out, for the state of a process in its snapshot. Reading is of hostile bytes: what
+ * Bytes in and out, for the state of processes and machines in their snapshots. Reading is of hostile bytes: what
  * is not there reads as zero and sets `bad`, which is looked at once per group of fields.
  */
-#ifndef MAYFLY_LINUX_CHECKPOINT_CODEC_H
-#define MAYFLY_LINUX_CHECKPOINT_CODEC_H
+#ifndef MAYFLY_CORE_CODEC_H
+#define MAYFLY_CORE_CODEC_H
 
 #include <string.h>
 
