@@ -569,7 +569,8 @@ MAYFLY_API int mayfly_pool_get_stats(mayfly_pool *pool, mayfly_pool_stats *stats
  * /dev/null, zero, full, random, urandom, an empty /tmp and /dev/shm in memory, a minimal
  * /proc; no network, no environment, none of the host's processes.
  *
- * A process is for one thread at a time; mayfly_process_interrupt() may come from anywhere.
+ * A process is for one thread at a time; mayfly_process_interrupt() and _signal() may come from
+ * anywhere.
  * Its own threads run on host threads that the library makes, with all signals blocked.
  */
 typedef struct mayfly_process mayfly_process;
@@ -737,6 +738,15 @@ MAYFLY_API int mayfly_process_run(mayfly_process *process, uint32_t pause_at,
 MAYFLY_API void mayfly_process_interrupt(mayfly_process *process);
 
 /*
+ * From any thread, but no signal handler: send the program a signal of Linux, as kill(2) from
+ * outside would, from process 0: its handler runs, or it dies of it, or ignores it. While it does
+ * not run, before its first run or paused, the signal waits for the next one. The host's own
+ * signals have nothing to do with it. Errors: INVALID (no signal has that number), PROTOCOL (it
+ * has ended).
+ */
+MAYFLY_API int mayfly_process_signal(mayfly_process *process, int signo, mayfly_error *err);
+
+/*
  * Snapshot a process that is paused: memory, threads, and what it has open, where that can be:
  * INVALID names what cannot (connected sockets, for one). Free with mayfly_snapshot_unref().
  */
@@ -772,6 +782,190 @@ typedef struct mayfly_process_stats {
 
 /* `stats->size` must be set. Not while it runs. Errors: INVALID. */
 MAYFLY_API int mayfly_process_get_stats(mayfly_process *process, mayfly_process_stats *stats,
+					mayfly_error *err);
+
+/* --- Machines ----------------------------------------------------------------------------- */
+
+/*
+ * An unmodified operating system's kernel (NetBSD's MICROVM, Linux) in a VM that has a serial
+ * port, virtio-mmio devices and nothing else that such a kernel does not need: no firmware, no
+ * PCI, no ACPI. docs/kernels.md describes what the guest finds.
+ *
+ * A machine is for one thread at a time, but for the functions that say otherwise. It runs on
+ * threads that the library makes, with all signals blocked. A process can hold many.
+ */
+typedef struct mayfly_machine mayfly_machine;
+
+/* mayfly_disk.flags */
+#define MAYFLY_DISK_READONLY 1u
+#define MAYFLY_DISK_SNAPSHOT 2u /* writes go to a private overlay that goes at the end */
+
+/* A raw file or block device. */
+typedef struct mayfly_disk {
+	const char *path;
+	uint32_t flags; /* MAYFLY_DISK_ */
+} mayfly_disk;
+
+/* A port of this host that leads to one of the guest's. */
+typedef struct mayfly_forward {
+	const char *address; /* numeric; NULL: 127.0.0.1 */
+	uint16_t host_port;
+	uint16_t guest_port;
+	bool udp;
+} mayfly_forward;
+
+/* A network card: exactly one of user, tap and fd. */
+typedef struct mayfly_nic {
+	/*
+	 * A network without privileges: the guest is 10.0.2.15, its gateway 10.0.2.2, its name
+	 * server 10.0.2.3, DHCP answers. Packets are handled by a helper process, mayfly-slirp.
+	 */
+	bool user;
+	const mayfly_forward *forwards; /* with user */
+	size_t nforwards;
+	const char *tap; /* the name of a tap device that is there */
+	/*
+	 * A descriptor plus one (0: none) that carries an Ethernet frame per read and write, a
+	 * SOCK_SEQPACKET or SOCK_DGRAM socket: duplicated.
+	 */
+	int fd_plus_one;
+	uint8_t mac[6]; /* all zero: chosen */
+} mayfly_nic;
+
+/* A further port of the virtio console: a Unix socket that is made and listened on. */
+typedef struct mayfly_port {
+	const char *name; /* as the guest sees it */
+	const char *path; /* of the socket on the host */
+} mayfly_port;
+
+/* A file that the guest can read through fw_cfg. */
+typedef struct mayfly_fw_file {
+	const char *name; /* "opt/..." by convention, at most 55 bytes */
+	const void *data;
+	size_t len;
+} mayfly_fw_file;
+
+/* mayfly_machine_options.flags */
+#define MAYFLY_MACHINE_RNG 1u		 /* a source of random numbers */
+#define MAYFLY_MACHINE_VIRTIO_CONSOLE 2u /* the streams belong to it, not to the serial port */
+#define MAYFLY_MACHINE_PLAIN_CMDLINE 4u	 /* nothing is added to the command line */
+#define MAYFLY_MACHINE_LEGACY_VIRTIO 8u	 /* version 1 of virtio-mmio */
+#define MAYFLY_MACHINE_TIMELINE 16u	 /* mayfly_machine_timeline() */
+
+typedef struct mayfly_event {
+	size_t size;
+	const char *name; /* "first instruction", "console", "mark 7": as on the timeline */
+	uint64_t when_ns; /* CLOCK_MONOTONIC */
+} mayfly_event;
+
+/* Called on one of the machine's threads, by several at once: quick; must not call the library. */
+typedef void (*mayfly_machine_event_fn)(void *context, const mayfly_event *event);
+
+typedef struct mayfly_machine_options {
+	size_t size;
+	const char *kernel;	   /* path of a kernel; or */
+	mayfly_snapshot *snapshot; /* one of a machine, which goes on */
+	/* With a kernel. A snapshot has its own, and needs the same disks, networks and ports. */
+	const char *cmdline; /* NULL: "" */
+	const char *initrd;  /* path; Linux's initrd, NetBSD's memory disk */
+	uint64_t memory;     /* bytes; 256 MiB */
+	uint32_t cpus;	     /* 1 */
+	const mayfly_disk *disks;
+	size_t ndisks;
+	const mayfly_nic *nics;
+	size_t nnics;
+	const mayfly_port *ports;
+	size_t nports;
+	const mayfly_fw_file *fw;
+	size_t nfw;
+	/* The console's host end, duplicated; plus one, so that 0 means none. */
+	int console_in_plus_one, console_out_plus_one;
+	uint32_t flags;	     /* MAYFLY_MACHINE_ */
+	uint64_t timeout_ns; /* wall clock of all runs together; 0: none */
+	mayfly_machine_event_fn event;
+	void *event_context;
+	mayfly_notice_fn
+		notice; /* gets what the user should know, such as that this is slow here */
+	void *notice_context;
+} mayfly_machine_options;
+
+#define MAYFLY_MACHINE_OPTIONS_INIT                                                            \
+	{                                                                                      \
+		.size = sizeof(mayfly_machine_options)                                         \
+	}
+
+/*
+ * Make the VM, its devices, and load the kernel, or continue the snapshot; nothing runs yet.
+ * Free with mayfly_machine_free(). Errors: INVALID, IO (kernel, initrd, disk: which), FORMAT (not
+ * a kernel: why), UNSUPPORTED, TOO_LARGE (memory), NOMEM, HYPERVISOR.
+ */
+MAYFLY_API int mayfly_machine_new(const mayfly_machine_options *options, mayfly_machine **out,
+				  mayfly_error *err);
+MAYFLY_API void mayfly_machine_free(mayfly_machine *machine);
+
+typedef enum mayfly_machine_reason {
+	MAYFLY_MACHINE_EXIT = 1,  /* by the exit port, with `status` */
+	MAYFLY_MACHINE_RESET = 2, /* reboot or triple fault */
+	MAYFLY_MACHINE_PAUSE = 3  /* at the point asked for: may be run on, or snapshotted */
+} mayfly_machine_reason;
+
+typedef struct mayfly_machine_end {
+	size_t size;
+	mayfly_machine_reason reason;
+	int status; /* 0 to 255 */
+} mayfly_machine_end;
+
+/* Where a run pauses. */
+typedef struct mayfly_machine_pause {
+	size_t size;
+	const char *console; /* once the console has shown this text; NULL: not */
+	bool port;	     /* when the guest writes the snapshot mark: see docs/kernels.md */
+	uint64_t after_ns;   /* of running; 0: not */
+} mayfly_machine_pause;
+
+/*
+ * Run until it ends or, with `pause` (may be NULL), pauses. `end->size` must be set. Errors: TIMEOUT,
+ * INTERRUPTED, HYPERVISOR (an instruction that cannot be emulated: which, where), INVALID, NOMEM:
+ * the machine is of no more use.
+ */
+MAYFLY_API int mayfly_machine_run(mayfly_machine *machine, const mayfly_machine_pause *pause,
+				  mayfly_machine_end *end, mayfly_error *err);
+
+/* From any thread: the run that is under way, or the next, ends with INTERRUPTED. */
+MAYFLY_API void mayfly_machine_interrupt(mayfly_machine *machine);
+
+/* From any thread: the console's window has this size now. */
+MAYFLY_API void mayfly_machine_resize(mayfly_machine *machine, uint16_t columns, uint16_t rows);
+
+/*
+ * Snapshot a machine that is paused: memory, vCPUs, interrupt controllers, clocks, devices. Disks
+ * are not part of it, but a disk's private overlay is. Free with mayfly_snapshot_unref(). Errors:
+ * INVALID (not paused), NOMEM, HYPERVISOR.
+ */
+MAYFLY_API int mayfly_machine_snapshot(mayfly_machine *machine, mayfly_snapshot **out,
+				       mayfly_error *err);
+
+/* The timeline, of MAYFLY_MACHINE_TIMELINE; not while it runs. */
+#define MAYFLY_TIMELINE_TEXT 0	 /* a table */
+#define MAYFLY_TIMELINE_CHROME 1 /* JSON for chrome://tracing and Perfetto */
+/*
+ * `started_ns`: CLOCK_MONOTONIC from which times count, such as the command's start. Errors:
+ * INVALID, NOMEM.
+ */
+MAYFLY_API int mayfly_machine_timeline(mayfly_machine *machine, uint32_t format,
+				       uint64_t started_ns, mayfly_write_fn write,
+				       void *context, mayfly_error *err);
+
+typedef struct mayfly_machine_stats {
+	size_t size;
+	uint64_t memory; /* bytes of guest memory that the host holds for it */
+	uint64_t exits;	 /* to this process */
+	uint64_t disk_requests;
+	uint64_t packets;
+} mayfly_machine_stats;
+
+/* `stats->size` must be set. Errors: INVALID. */
+MAYFLY_API int mayfly_machine_get_stats(mayfly_machine *machine, mayfly_machine_stats *stats,
 					mayfly_error *err);
 
 /* --- The host ----------------------------------------------------------------------------- */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The public functions on programs: arguments are checked here, src/linux does the rest. */
 #include "api/options.h"
+#include <errno.h>
+
 #include "linux/checkpoint.h"
 #include "linux/netpolicy.h"
 #include "linux/task.h"
@@ -57,6 +59,21 @@ void mayfly_process_interrupt(mayfly_process *process)
 {
 	if (process)
 		process_interrupt(process_of(process));
+}
+
+int mayfly_process_signal(mayfly_process *process, int signo, mayfly_error *err)
+{
+	if (!process)
+		return fail(err, MAYFLY_E_INVALID, "process must not be NULL");
+	switch (signal_send_outside(process_of(process), signo)) {
+	case -EINVAL:
+		return fail(err, MAYFLY_E_INVALID, "%d is no signal: they are 1 to %d", signo,
+			    SIG_COUNT);
+	case -ESRCH:
+		return fail(err, MAYFLY_E_PROTOCOL, "the process has ended");
+	default:
+		return 0;
+	}
 }
 
 int mayfly_process_snapshot(mayfly_process *process, mayfly_snapshot **out, mayfly_error *err)

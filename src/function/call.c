@@ -1,50 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Calls into the guest. Arguments go straight to where the gate loads them into registers and
- * stack by the System V ABI for x86-64 (3.2.3); nothing is serialised or allocated on the way.
+ * stack; nothing is serialised or allocated on the way.
  */
 #include <string.h>
 
+#include "function/marshal.h"
 #include "function/sandbox.h"
-
-/* The ABI's argument registers, filled from the front, then the stack. */
-struct marshal {
-	struct fn_call *call;
-	uint32_t ints;
-	uint32_t floats;
-	uint32_t stack;
-};
-
-static void put_int(struct marshal *m, uint64_t v)
-{
-	if (m->ints < 6)
-		m->call->iregs[m->ints++] = v;
-	else
-		m->call->stack[m->stack++] = v;
-}
-
-static void put_float(struct marshal *m, uint64_t bits)
-{
-	if (m->floats < 8)
-		m->call->sregs[m->floats++] = bits;
-	else
-		m->call->stack[m->stack++] = bits;
-}
-
-/*
- * A structure of two eightbytes goes into two registers or, if only one is left, to the stack
- * whole.
- */
-static void put_pair(struct marshal *m, uint64_t first, uint64_t second)
-{
-	if (m->ints < 5) {
-		put_int(m, first);
-		put_int(m, second);
-		return;
-	}
-	m->call->stack[m->stack++] = first;
-	m->call->stack[m->stack++] = second;
-}
 
 int sandbox_push_bytes(mayfly_sandbox *sb, const void *data, uint64_t len, bool terminate,
 		       uint64_t *va, mayfly_error *err)
@@ -72,117 +34,30 @@ int sandbox_push_bytes(mayfly_sandbox *sb, const void *data, uint64_t len, bool 
 	return 0;
 }
 
-static uint64_t f32_bits(float v)
+static int push(void *owner, const void *data, uint64_t len, bool terminate, uint64_t *va,
+		mayfly_error *err)
 {
-	uint32_t bits;
-
-	memcpy(&bits, &v, sizeof(bits));
-	return bits;
-}
-
-static uint64_t f64_bits(double v)
-{
-	uint64_t bits;
-
-	memcpy(&bits, &v, sizeof(bits));
-	return bits;
-}
-
-static int put_string(struct marshal *m, mayfly_sandbox *sb, const mayfly_value *v,
-		      mayfly_error *err)
-{
-	uint64_t va;
-	int r;
-
-	if (v->as.string.len && memchr(v->as.string.data, 0, v->as.string.len))
-		return fail(err, MAYFLY_E_SIGNATURE,
-			    "the string has a NUL inside: pass it as bytes");
-	r = sandbox_push_bytes(sb, v->as.string.data, v->as.string.len, true, &va, err);
-	if (r == 0)
-		put_int(m, va);
-	return r;
-}
-
-static int put_value(struct marshal *m, mayfly_sandbox *sb, const mayfly_value *v,
-		     mayfly_error *err)
-{
-	uint64_t va;
-	int r;
-
-	switch (v->type) {
-	case MAYFLY_BOOL:
-		put_int(m, v->as.boolean);
-		return 0;
-	case MAYFLY_I32:
-		put_int(m, (uint64_t)(int64_t)v->as.i32);
-		return 0;
-	case MAYFLY_U32:
-		put_int(m, v->as.u32);
-		return 0;
-	case MAYFLY_I64:
-	case MAYFLY_U64:
-		put_int(m, v->as.u64);
-		return 0;
-	case MAYFLY_F32:
-		put_float(m, f32_bits(v->as.f32));
-		return 0;
-	case MAYFLY_F64:
-		put_float(m, f64_bits(v->as.f64));
-		return 0;
-	case MAYFLY_STRING:
-		return put_string(m, sb, v, err);
-	case MAYFLY_BYTES:
-		r = sandbox_push_bytes(sb, v->as.bytes.data, v->as.bytes.len, false, &va, err);
-		if (r == 0)
-			put_pair(m, va, v->as.bytes.len);
-		return r;
-	default:
-		return fail(err, MAYFLY_E_SIGNATURE, "no such type");
-	}
-}
-
-static int check_args(const mayfly_function *fn, const mayfly_value *args, size_t nargs,
-		      mayfly_error *err)
-{
-	if (nargs != fn->sig.nargs)
-		return fail(err, MAYFLY_E_SIGNATURE, "%s takes %u argument%s, %zu given: %s",
-			    fn->name, fn->sig.nargs, fn->sig.nargs == 1 ? "" : "s", nargs,
-			    fn->text);
-	for (size_t i = 0; i < nargs; i++) {
-		const mayfly_value *v = &args[i];
-
-		if (v->type != (mayfly_type)fn->sig.args[i])
-			return fail(err, MAYFLY_E_SIGNATURE,
-				    "argument %zu of %s is %s, %s given: %s", i + 1, fn->name,
-				    mayfly_type_name((mayfly_type)fn->sig.args[i]),
-				    mayfly_type_name(v->type), fn->text);
-		if ((v->type == MAYFLY_STRING && !v->as.string.data) ||
-		    (v->type == MAYFLY_BYTES && !v->as.bytes.data && v->as.bytes.len))
-			return fail(err, MAYFLY_E_INVALID,
-				    "argument %zu of %s is a null pointer", i + 1, fn->name);
-	}
-	return 0;
+	return sandbox_push_bytes(owner, data, len, terminate, va, err);
 }
 
 static int put_args(mayfly_sandbox *sb, const mayfly_function *fn, const mayfly_value *args,
 		    size_t nargs, mayfly_error *err)
 {
-	struct marshal m = {.call = sb->call};
+	struct fn_call *call = sb->call;
+	struct marshal m = {
+		.iregs = call->iregs,
+		.sregs = call->sregs,
+		.stack = call->stack,
+		.push = push,
+		.owner = sb,
+	};
+	int r = marshal_put(&m, fn, args, nargs, err);
 
-	for (size_t i = 0; i < nargs; i++) {
-		int r = put_value(&m, sb, &args[i], err);
-
-		if (r < 0) {
-			error_prefix(err, "argument %zu of %s", i + 1, fn->name);
-			return r;
-		}
-	}
-	/* The stack is to be 16-byte aligned at the call. */
-	if (m.stack % 2)
-		m.call->stack[m.stack++] = 0;
-	m.call->nstack = m.stack;
-	m.call->fn = fn->va;
-	m.call->reply = FN_REPLY_CALL;
+	if (r < 0)
+		return r;
+	call->nstack = m.nstack;
+	call->fn = fn->va;
+	call->reply = FN_REPLY_CALL;
 	return 0;
 }
 
@@ -228,39 +103,18 @@ static int get_bytes(mayfly_sandbox *sb, const char *what, uint64_t va, uint64_t
 static int get_result(mayfly_sandbox *sb, const mayfly_function *fn, mayfly_value *out,
 		      mayfly_error *err)
 {
-	uint64_t rax = sb->call->result[0], rdx = sb->call->result[1];
-	uint64_t xmm0 = sb->call->result_sse;
-	uint32_t half = (uint32_t)xmm0;
-	mayfly_value v = {.type = (mayfly_type)fn->sig.result};
+	const struct marshal_result words = {
+		.rax = sb->call->result[0],
+		.rdx = sb->call->result[1],
+		.xmm0 = sb->call->result_sse,
+	};
+	mayfly_value v;
 	int r = 0;
 
-	switch (v.type) {
-	case MAYFLY_BOOL:
-		v.as.boolean = rax & 0xff;
-		break;
-	case MAYFLY_I32:
-	case MAYFLY_U32:
-		v.as.u32 = (uint32_t)rax;
-		break;
-	case MAYFLY_I64:
-	case MAYFLY_U64:
-		v.as.u64 = rax;
-		break;
-	case MAYFLY_F32:
-		memcpy(&v.as.f32, &half, sizeof(half));
-		break;
-	case MAYFLY_F64:
-		memcpy(&v.as.f64, &xmm0, sizeof(xmm0));
-		break;
-	case MAYFLY_STRING:
-		r = get_string(sb, fn->name, rax, &v, err);
-		break;
-	case MAYFLY_BYTES:
-		r = get_bytes(sb, fn->name, rax, rdx, &v, err);
-		break;
-	default:
-		break;
-	}
+	if (!marshal_get(fn, &words, &v))
+		r = v.type == MAYFLY_STRING
+			    ? get_string(sb, fn->name, words.rax, &v, err)
+			    : get_bytes(sb, fn->name, words.rax, words.rdx, &v, err);
 	if (r == 0 && out)
 		*out = v;
 	return r;
@@ -339,7 +193,7 @@ int sandbox_call(mayfly_sandbox *sb, const mayfly_function *fn, const mayfly_val
 	int r = check_call(sb, fn, err);
 
 	if (r == 0)
-		r = check_args(fn, args, nargs, err);
+		r = marshal_check(fn, args, nargs, err);
 	if (r == 0)
 		r = put_args(sb, fn, args, nargs, err);
 	if (r < 0) {

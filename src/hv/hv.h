@@ -11,6 +11,7 @@
 #define MAYFLY_HV_H
 
 #include "arch/x86_64/cpu.h"
+#include "core/codec.h"
 #include "core/error.h"
 
 struct hv_vm;
@@ -35,14 +36,19 @@ struct hv_exit {
 			uint8_t size; /* bytes an access */
 			bool out;
 			uint32_t count;
+			/* size * count bytes; of a read: to be filled before the next run */
+			void *data;
 		} io;
 		struct {
 			uint64_t gpa;
 			uint32_t len;
 			bool write;
+			uint8_t *data; /* len bytes; likewise */
 		} mmio;
 		struct {
 			uint32_t suberror;
+			uint8_t insn[15]; /* that cannot be emulated, if known */
+			uint8_t insn_len;
 		} internal;
 		struct {
 			uint32_t reason;
@@ -57,6 +63,13 @@ struct hv_slot {
 	uint64_t len;
 	bool readonly;	/* the guest may not write */
 	bool log_dirty; /* hv_vm_dirty() tells what the guest wrote */
+};
+
+/* A write of `value`, 4 bytes, to `gpa` makes `fd`, an eventfd, readable; there is no exit. */
+struct hv_notify {
+	uint64_t gpa;
+	uint32_t value;
+	int fd;
 };
 
 /* What a host offers; a const per process. */
@@ -78,8 +91,26 @@ struct hv_host {
 	uint32_t max_slots;
 };
 
+/*
+ * For machines: VMs in which an operating system runs, with interrupt controllers (two 8259, an
+ * IOAPIC, a LAPIC per vCPU) and an 8254 timer of the hypervisor's own. See the functions below.
+ */
+struct hv_machine_ops {
+	int (*platform)(struct hv_vm *vm, mayfly_error *err);
+	int (*irq)(struct hv_vm *vm, uint32_t irq, bool level, mayfly_error *err);
+	int (*notify)(struct hv_vm *vm, const struct hv_notify *notify, mayfly_error *err);
+	int (*vm_save)(struct hv_vm *vm, struct writer *w, mayfly_error *err);
+	int (*vm_load)(struct hv_vm *vm, struct reader *r, mayfly_error *err);
+	int (*vcpu_new)(struct hv_vm *vm, uint32_t number, const struct cpu_boot *boot,
+			struct hv_vcpu **out, mayfly_error *err);
+	int (*vcpu_bind)(struct hv_vcpu *vcpu, mayfly_error *err);
+	int (*vcpu_save)(struct hv_vcpu *vcpu, struct writer *w, mayfly_error *err);
+	int (*vcpu_load)(struct hv_vcpu *vcpu, struct reader *r, mayfly_error *err);
+};
+
 struct hv_backend {
 	const char *name;
+	const struct hv_machine_ops *machine; /* NULL: none */
 	/* *out: static storage. */
 	int (*host)(const struct hv_host **out, mayfly_error *err);
 	int (*vm_new)(struct hv_vm **out, mayfly_error *err);
@@ -243,6 +274,69 @@ static inline void hv_vcpu_kick(struct hv_vcpu *vcpu)
 static inline void hv_vcpu_unkick(struct hv_vcpu *vcpu)
 {
 	vcpu->ops->vcpu_unkick(vcpu);
+}
+
+/* --- Machines ----------------------------------------------------------------------------- */
+
+/* Interrupt controllers and timer; before the first vCPU. Errors: HYPERVISOR. */
+static inline int hv_vm_platform(struct hv_vm *vm, mayfly_error *err)
+{
+	return vm->ops->machine->platform(vm, err);
+}
+
+/* Put the interrupt line `irq` (a pin of the IOAPIC, 0-15 of the 8259s too) at a level. Any thread. */
+static inline int hv_vm_irq(struct hv_vm *vm, uint32_t irq, bool level, mayfly_error *err)
+{
+	return vm->ops->machine->irq(vm, irq, level, err);
+}
+
+/* For as long as the VM lives. Errors: HYPERVISOR, NOMEM. */
+static inline int hv_vm_notify(struct hv_vm *vm, const struct hv_notify *notify,
+			       mayfly_error *err)
+{
+	return vm->ops->machine->notify(vm, notify, err);
+}
+
+/*
+ * A machine's vCPU: number 0 starts as `boot` says, the others wait for it to start them (INIT,
+ * SIPI). A thread of its own must run it, with all signals blocked, after hv_vcpu_bind(): kicks
+ * then reach it even while it is halted. Free with hv_vcpu_free().
+ */
+static inline int hv_machine_vcpu_new(struct hv_vm *vm, uint32_t number,
+				      const struct cpu_boot *boot, struct hv_vcpu **out,
+				      mayfly_error *err)
+{
+	return vm->ops->machine->vcpu_new(vm, number, boot, out, err);
+}
+
+static inline int hv_vcpu_bind(struct hv_vcpu *vcpu, mayfly_error *err)
+{
+	return vcpu->ops->machine->vcpu_bind(vcpu, err);
+}
+
+/*
+ * All state: of interrupt controllers, timer and clock; of a vCPU, its LAPIC included. No vCPU
+ * runs. Loading takes hostile bytes, into new objects; the guest's clocks go on from where they
+ * were, TSCs of all vCPUs alike. Errors: HYPERVISOR, NOMEM; FORMAT, UNSUPPORTED (of another CPU).
+ */
+static inline int hv_vm_save(struct hv_vm *vm, struct writer *w, mayfly_error *err)
+{
+	return vm->ops->machine->vm_save(vm, w, err);
+}
+
+static inline int hv_vm_load(struct hv_vm *vm, struct reader *r, mayfly_error *err)
+{
+	return vm->ops->machine->vm_load(vm, r, err);
+}
+
+static inline int hv_vcpu_save(struct hv_vcpu *vcpu, struct writer *w, mayfly_error *err)
+{
+	return vcpu->ops->machine->vcpu_save(vcpu, w, err);
+}
+
+static inline int hv_vcpu_load(struct hv_vcpu *vcpu, struct reader *r, mayfly_error *err)
+{
+	return vcpu->ops->machine->vcpu_load(vcpu, r, err);
 }
 
 #endif

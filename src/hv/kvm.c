@@ -299,7 +299,7 @@ static int kvm_vcpu_new(struct hv_vm *base, uint32_t number, const struct cpu_se
 	return 0;
 }
 
-static void decode_exit(const struct kvm_run *run, struct hv_exit *exit)
+static void decode_exit(struct kvm_run *run, struct hv_exit *exit)
 {
 	switch (run->exit_reason) {
 	case KVM_EXIT_IO:
@@ -308,12 +308,14 @@ static void decode_exit(const struct kvm_run *run, struct hv_exit *exit)
 		exit->io.size = run->io.size;
 		exit->io.out = run->io.direction == KVM_EXIT_IO_OUT;
 		exit->io.count = run->io.count;
+		exit->io.data = (uint8_t *)run + run->io.data_offset;
 		return;
 	case KVM_EXIT_MMIO:
 		exit->kind = HV_EXIT_MMIO;
 		exit->mmio.gpa = run->mmio.phys_addr;
 		exit->mmio.len = run->mmio.len;
 		exit->mmio.write = run->mmio.is_write;
+		exit->mmio.data = run->mmio.data;
 		return;
 	case KVM_EXIT_HLT:
 		exit->kind = HV_EXIT_HALT;
@@ -324,6 +326,7 @@ static void decode_exit(const struct kvm_run *run, struct hv_exit *exit)
 	case KVM_EXIT_INTERNAL_ERROR:
 		exit->kind = HV_EXIT_INTERNAL;
 		exit->internal.suberror = run->internal.suberror;
+		exit->internal.insn_len = 0;
 		return;
 	default:
 		exit->kind = HV_EXIT_UNKNOWN;

@@ -137,7 +137,9 @@ static int save_signals(struct process *p, struct writer *w, mayfly_error *err)
 
 static void load_signals(struct process *p, struct reader *r)
 {
+	pthread_mutex_lock(&p->sig.lock);
 	get_bytes(r, p->sig.actions, sizeof(p->sig.actions));
+	pthread_mutex_unlock(&p->sig.lock);
 }
 
 static void save_identity(struct process *p, struct writer *w)

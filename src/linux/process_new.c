@@ -449,7 +449,7 @@ static void free_surroundings(struct process *p)
 	/* Files may be memfs's, which is the vfs's, and are charged to the address space. */
 	if (p->files.slots)
 		files_fini(&p->files);
-	signals_fini(p);
+	signals_reset(p);
 	vfs_free(p->vfs);
 	p->vfs = NULL;
 }
@@ -462,7 +462,6 @@ int process_renew(struct process *p, const int fds[3], mayfly_error *err)
 
 	free_surroundings(p);
 	memset(&p->files, 0, sizeof(p->files));
-	memset(&p->sig, 0, sizeof(p->sig));
 	p->wall_used = 0;
 	p->ended_cpu_ns = 0;
 	p->ended_user_ns = 0;
@@ -470,8 +469,7 @@ int process_renew(struct process *p, const int fds[3], mayfly_error *err)
 	p->noticed = 0;
 	atomic_store(&p->output, 0);
 	p->interrupted = false;
-	if (files_init(&p->files, p->kept.max_files ? p->kept.max_files : DEFAULT_FILES) < 0 ||
-	    signals_init(p) < 0)
+	if (files_init(&p->files, p->kept.max_files ? p->kept.max_files : DEFAULT_FILES) < 0)
 		return fail(err, MAYFLY_E_NOMEM, "no memory for a process");
 	limits_init(p);
 	r = mount_all(p, &o, err);
@@ -521,6 +519,7 @@ void process_free(struct process *p)
 		task_free(p->tasks);
 	sockets_end(p);
 	free_surroundings(p);
+	signals_fini(p);
 	free_grants(p);
 	netpolicy_free(p->net);
 	for (uint32_t n = 1; n < PROG_MAX_VCPUS; n++)

@@ -198,8 +198,7 @@ static bool ignored_action(const struct guest_sigaction *action, int signo)
 static bool is_ignored(const struct process *p, const struct task *t, int signo)
 {
 	if (!t)
-		for (t = p->tasks; t && !t->main;)
-			t = t->next;
+		t = process_task(p, PROCESS_PID);
 	if (t && (t->sig.mask | t->sig.waiting_for) & SIG_BIT(signo))
 		return false;
 	return ignored_action(&p->sig.actions[signo], signo);
@@ -248,6 +247,23 @@ int signal_send(struct process *p, struct task *t, const struct guest_siginfo *i
 	pthread_mutex_lock(&p->sig.lock);
 	pthread_mutex_lock(&p->tasks_lock);
 	r = send_locked(p, t, info, 0);
+	pthread_mutex_unlock(&p->tasks_lock);
+	pthread_mutex_unlock(&p->sig.lock);
+	return r < 0 ? r : 0;
+}
+
+int signal_send_outside(struct process *p, int signo)
+{
+	/* Whoever is in no pid namespace of the receiver's is 0 to it (pid_namespaces(7)). */
+	struct guest_siginfo info = {.signo = signo, .code = SI_USER, .rt.uid = p->uid};
+	int r = -ESRCH;
+
+	if (signo < 1 || signo > SIG_COUNT)
+		return -EINVAL;
+	pthread_mutex_lock(&p->sig.lock);
+	pthread_mutex_lock(&p->tasks_lock);
+	if (p->state < PROCESS_EXITED)
+		r = send_locked(p, NULL, &info, 0);
 	pthread_mutex_unlock(&p->tasks_lock);
 	pthread_mutex_unlock(&p->sig.lock);
 	return r < 0 ? r : 0;
@@ -422,10 +438,20 @@ void signals_task_fini(struct task *t)
 	pthread_mutex_unlock(&p->sig.lock);
 }
 
+void signals_reset(struct process *p)
+{
+	struct sigprocess *sig = &p->sig;
+
+	timers_fini(p);
+	pthread_mutex_lock(&sig->lock);
+	drop(p, &sig->pending, ~(uint64_t)0);
+	memset(sig->actions, 0, sizeof(sig->actions));
+	pthread_mutex_unlock(&sig->lock);
+}
+
 void signals_fini(struct process *p)
 {
-	timers_fini(p);
-	drop(p, &p->sig.pending, ~(uint64_t)0);
+	signals_reset(p);
 	pthread_mutex_destroy(&p->sig.lock);
 }
 

@@ -106,6 +106,11 @@ struct sigprocess {
 
 int signals_init(struct process *p);
 void signals_fini(struct process *p);
+/*
+ * No signal waits, all actions are the default ones, no timers. Without tasks; other threads may
+ * send meanwhile.
+ */
+void signals_reset(struct process *p);
 void signals_task_fini(struct task *t);
 /* A new task inherits its parent's mask, nothing else. */
 void signals_clone(struct task *child, const struct task *parent);
@@ -117,6 +122,8 @@ void signals_clone(struct task *child, const struct task *parent);
 int signal_send(struct process *p, struct task *t, const struct guest_siginfo *info);
 /* The same to the task that has this tid; -ESRCH. */
 int signal_send_tid(struct process *p, int tid, const struct guest_siginfo *info);
+/* As kill(2) by somebody outside of the VM. -EINVAL: no signal; -ESRCH: the process has ended. */
+int signal_send_outside(struct process *p, int signo);
 /*
  * One that the task's own instruction raised: cannot be blocked or ignored, kills then. Set
  * sig.trap_* before; signal_deliver() does the rest.

@@ -297,11 +297,14 @@ void timers_fini(struct process *p)
 	pthread_mutex_unlock(&p->sig.lock);
 	if (timers->started)
 		pthread_join(timers->thread, NULL);
+	/* Who sends a signal may look for the timer of one that he drops. */
+	pthread_mutex_lock(&p->sig.lock);
+	p->sig.timers = NULL;
+	pthread_mutex_unlock(&p->sig.lock);
 	for (int i = 0; i < TIMERS_MAX; i++)
 		free(timers->posix[i]);
 	pthread_cond_destroy(&timers->changed);
 	free(timers);
-	p->sig.timers = NULL;
 }
 
 /* --- Signals that were taken -------------------------------------------------------------- */

@@ -40,6 +40,27 @@ struct cpu_setup {
 	bool sync_regs; /* each exit brings the general registers along: get_regs is free then */
 };
 
+/* How a machine's first vCPU enters its kernel. Addresses are guest-physical. */
+enum cpu_boot_mode {
+	/*
+	 * 32-bit protected mode, no paging, flat segments, EBX = info (xen/docs/misc/pvh.pandoc;
+	 * Linux's Documentation/arch/x86/boot.rst calls it hvm_start_info).
+	 */
+	CPU_BOOT_PVH,
+	/* 64-bit mode, identity-mapped by cr3, RSI = info (boot.rst, "64-bit boot protocol") */
+	CPU_BOOT_LINUX64
+};
+
+struct cpu_boot {
+	enum cpu_boot_mode mode;
+	uint64_t entry;
+	uint64_t info;
+	uint64_t cr3; /* CPU_BOOT_LINUX64 */
+	uint64_t gdt; /* of flat segments, and a TSS, in guest memory */
+	uint16_t gdt_limit;
+	uint32_t cpus; /* of the machine: for CPUID's topology leaves */
+};
+
 /* What else a fault report needs. */
 struct cpu_control {
 	uint64_t cr2;
