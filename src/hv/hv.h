@@ -11,11 +11,12 @@
 #define MAYFLY_HV_H
 
 #include "arch/x86_64/cpu.h"
-#include "core/codec.h"
 #include "core/error.h"
 
 struct hv_vm;
 struct hv_vcpu;
+struct reader; /* core/codec.h */
+struct writer;
 
 enum hv_exit_kind {
 	HV_EXIT_IO,	  /* a port was read or written */
