@@ -476,7 +476,11 @@ static int open_fd(int *fd, const struct guest_kind *const *kinds, const struct 
 		r = make_guest(*fd, h, kind, description, &g, err);
 	if (r < 0)
 		return r;
-	pages = (struct snapshot_pages){*fd, h->private_offset, present, h->npresent, NULL, 0};
+	pages = (struct snapshot_pages){.fd = *fd,
+					.offset = h->private_offset,
+					.present = present,
+					.npresent = h->npresent,
+					.limit = h->private_used};
 	r = copy_extra(h, description, &pages, err);
 	if (r == 0)
 		r = snapshot_new(g, &pages, out, err);

@@ -164,7 +164,13 @@ static void write_fixed(struct instance *inst, const struct mayfly_snapshot *sna
 static void fill_memory(struct instance *inst)
 {
 	const struct mayfly_snapshot *snap = inst->snap;
+	bool learned = __atomic_load_n(&snap->learned, __ATOMIC_RELAXED);
 
+	/* Large guests have large bitmaps, which cost more to look through than to do without. */
+	if (inst->mapped && !learned) {
+		write_fixed(inst, snap);
+		return;
+	}
 	for (uint64_t w = 0; w < bitmap_words(page_count(inst)); w++) {
 		uint64_t hot = __atomic_load_n(&snap->hot[w], __ATOMIC_RELAXED);
 

@@ -104,8 +104,12 @@ int snapshot_builder_put(struct snapshot_builder *b, uint64_t first, const uint8
 int snapshot_builder_finish(struct snapshot_builder *b, struct mayfly_snapshot **out,
 			    mayfly_error *err)
 {
-	struct snapshot_pages pages = {b->fd,	    0,	      b->present,
-				       b->npresent, b->extra, b->extra_len};
+	struct snapshot_pages pages = {.fd = b->fd,
+				       .present = b->present,
+				       .npresent = b->npresent,
+				       .limit = b->guest->map.private_len,
+				       .extra = b->extra,
+				       .extra_len = b->extra_len};
 	int r;
 
 	/* Nothing can change it from here on, not even we. */
@@ -171,7 +175,7 @@ int snapshot_new(struct guest *guest, const struct snapshot_pages *pages,
 	s->offset = pages->offset;
 	s->present = pages->present;
 	s->npresent = pages->npresent;
-	s->used = bitmap_end(pages->present, len / PAGE_SIZE) * PAGE_SIZE;
+	s->used = bitmap_end(pages->present, pages->limit / PAGE_SIZE) * PAGE_SIZE;
 	s->extra = pages->extra;
 	s->extra_len = pages->extra_len;
 	*out = s;

@@ -60,6 +60,7 @@ struct snapshot_pages {
 	uint64_t offset; /* of page 0 */
 	uint64_t *present;
 	uint64_t npresent;
+	uint64_t limit; /* bytes of private memory behind which none is present */
 	uint8_t *extra;
 	size_t extra_len;
 };
