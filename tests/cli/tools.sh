@@ -43,8 +43,8 @@ test_missing_hypervisor_is_status_125_and_names_doctor() {
 }
 
 test_rows_have_rising_percentiles_and_samples() {
-	figures
 	needs python3
+	figures
 	python3 -c '
 import json
 for row in json.load(open("out"))["rows"]:
@@ -54,8 +54,8 @@ for row in json.load(open("out"))["rows"]:
 }
 
 test_ratios_are_those_of_the_medians() {
-	figures
 	needs python3
+	figures
 	python3 -c '
 import json
 rows = {row["name"]: row for row in json.load(open("out"))["rows"]}
@@ -72,8 +72,8 @@ assert compared == 7, compared
 }
 
 test_manual_page_explains_each_row() {
-	figures
 	[ -d "$SOURCES/man" ] || skip "no sources"
+	figures
 	for row in $(sed -n 's/.*"name": "\(.*\)".*/\1/p' out); do
 		grep -q "^\.It $row\$\|^\.It .*\b$row\b" "$SOURCES/man/mayfly-bench.1" ||
 			fail "mayfly-bench.1 lacks $row"
