@@ -10,7 +10,7 @@
 #include "message.h"
 #include "options.h"
 
-#define MAX_ROWS 48
+#define MAX_ROWS 64
 #define ROUNDS 100
 #define QUICK_ROUNDS 10
 #define PROGRAM_ROUNDS 20
@@ -309,6 +309,7 @@ static int run_bench(int argc, char **argv)
 	} else {
 		add_rows(&b, bench_spawn_rows);
 		add_rows(&b, bench_call_rows);
+		add_rows(&b, bench_hot_rows);
 	}
 	add_rows(&b, bench_process_rows);
 	if (options.scale) {

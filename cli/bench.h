@@ -23,6 +23,7 @@ struct bench_row {
 	uint32_t warmup;  /* before them, not kept */
 	bool needs_kvm;
 	uint32_t pages; /* parameters of some rows */
+	uint32_t threads;
 	uint64_t memory;
 	/*
 	 * begin: once, makes *state; end frees it (NULL too). enter and leave: around each round; may
@@ -38,6 +39,7 @@ struct bench_row {
 /* Each NULL-terminated by a row without a name. */
 extern const struct bench_row bench_bare_rows[];    /* bench_bare.c */
 extern const struct bench_row bench_call_rows[];    /* bench_calls.c */
+extern const struct bench_row bench_hot_rows[];	    /* bench_hot.c */
 extern const struct bench_row bench_spawn_rows[];   /* bench_spawn.c */
 extern const struct bench_row bench_process_rows[]; /* bench_process.c */
 

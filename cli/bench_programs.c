@@ -413,6 +413,85 @@ static int sample_syscall(void *state, uint64_t *ret_ns, mayfly_error *err)
 	return r;
 }
 
+/* --- Calls of its functions ------------------------------------------------------------------- */
+
+struct called {
+	mayfly_process *process;
+	const mayfly_function *add;
+	bool restored; /* before each call */
+};
+
+/* A copy of the no-op that is ready. */
+static int copy_of_ready(const char *path, struct called *c, mayfly_error *err)
+{
+	static const char *const argv[] = {"ready", NULL};
+	mayfly_process_options o = MAYFLY_PROCESS_OPTIONS_INIT, copy = o;
+	mayfly_process_end end = {.size = sizeof(end)};
+	mayfly_process *p;
+	int r;
+
+	o.program = path;
+	o.argv = argv;
+	r = mayfly_process_new(&o, &p, err);
+	if (r < 0)
+		return r;
+	r = mayfly_process_run(p, MAYFLY_PAUSE_READY, &end, err);
+	if (r == 0)
+		r = mayfly_process_snapshot(p, &copy.snapshot, err);
+	copy.flags = MAYFLY_PROCESS_RESTORABLE;
+	if (r == 0)
+		r = mayfly_process_new(&copy, &c->process, err);
+	if (r == 0)
+		r = mayfly_process_function(c->process, "add", &c->add, err);
+	mayfly_snapshot_unref(copy.snapshot);
+	mayfly_process_free(p);
+	return r;
+}
+
+static int begin_called(const struct bench_row *row, void **state, mayfly_error *err)
+{
+	struct called *c = calloc(1, sizeof(*c));
+	char path[128];
+	int r = open_scratch(err);
+
+	if (!c || r < 0) {
+		free(c);
+		return r < 0 ? r : mayfly_error_set(err, MAYFLY_E_NOMEM, "no memory");
+	}
+	*state = c;
+	c->restored = row->pages;
+	in_scratch(path, sizeof(path), "noop");
+	return copy_of_ready(path, c, err);
+}
+
+static int sample_called(void *state, uint64_t *ret_ns, mayfly_error *err)
+{
+	struct called *c = state;
+	const mayfly_value args[] = {mayfly_i64(40), mayfly_i64(2)};
+	mayfly_value result = {.as.i64 = 0};
+	uint64_t began = now_ns();
+	int r = c->restored ? mayfly_process_restore(c->process, -1, -1, -1, err) : 0;
+
+	if (r == 0)
+		r = mayfly_process_call(c->process, c->add, args, 2, &result, err);
+	*ret_ns = now_ns() - began;
+	if (r == 0 && result.as.i64 != 42)
+		r = mayfly_error_set(err, MAYFLY_E_IO, "40 + 2 = %lld",
+				     (long long)result.as.i64);
+	return r;
+}
+
+static void end_called(void *state)
+{
+	struct called *c = state;
+
+	if (!c)
+		return;
+	mayfly_process_free(c->process);
+	free(c);
+	close_scratch();
+}
+
 /* --- A fork for each request ------------------------------------------------------------------ */
 
 struct forks {
@@ -679,6 +758,23 @@ static const struct bench_row always[] = {
 	 .begin = begin_syscall,
 	 .sample = sample_syscall,
 	 .end = end_syscall},
+	{.name = "program_call",
+	 .what = "call of a program's function, two integers",
+	 .batch = 100,
+	 .warmup = 5,
+	 .needs_kvm = true,
+	 .begin = begin_called,
+	 .sample = sample_called,
+	 .end = end_called},
+	{.name = "program_restore_call",
+	 .what = "the same, restored before each call",
+	 .batch = 50,
+	 .warmup = 5,
+	 .needs_kvm = true,
+	 .pages = 1,
+	 .begin = begin_called,
+	 .sample = sample_called,
+	 .end = end_called},
 	{.name = NULL},
 };
 

@@ -27,6 +27,10 @@ static const struct limit limits[] = {
 	{"destroy", "bare_destroy", NULL, 0},
 	{"warm_call", "bare_run", NULL, 1.05},
 	{"call_with_host_function", "bare_run", "bare_run", 0},
+	{"hot_call", "warm_call", NULL, 1.0 / 80},
+	{"hot_call", "bare_mailbox", NULL, 0},
+	{"hot_call_host", "bare_mailbox", "bare_mailbox", 0},
+	{"hot_wake", "warm_call", NULL, 0},
 	{"restore_call_0", "bare_run", NULL, 0},
 	{"restore_call_16", "bare_run", "copy_16_pages", 1.15},
 	{"restore_call_16", "process_spawn_static", NULL, 1.0 / 5},
@@ -35,12 +39,30 @@ static const struct limit limits[] = {
 	{"restore_call_16_1g", "restore_call_16", NULL, 1.2},
 	{"run_noop", "bare_cold_start", NULL, 2.5},
 	{"syscall", "bare_run", NULL, 1.3},
+	{"program_call", "bare_run", NULL, 1.3},
 	{"python_run", "python_native", NULL, 0},
 	{"python_snapshot", "python_native", NULL, 0.1},
 	{"sha256_run", "sha256_native", NULL, 1 / 0.97},
 	{"loop_run", "loop_native", NULL, 1 / 0.97},
 	{"sqlite_run", "sqlite_native", NULL, 1 / 0.97},
 	{"nginx_run", "nginx_native", NULL, 0},
+};
+
+/* What a row is to take at most: in ns, beside the median of another row, if any. */
+struct aim {
+	const char *row;
+	bool slowest; /* of a thousand samples the slowest but one; else the median */
+	uint64_t at_most_ns;
+	const char *plus; /* or NULL */
+};
+
+static const struct aim aims[] = {
+	{"hot_call", false, 300, NULL},
+	{"hot_call", true, 2000, NULL},
+	{"hot_call_host", false, 800, NULL},
+	{"batch_1000", false, 150000, "bare_run"},
+	{"hot_batch_1000", false, 50000, NULL},
+	{"hot_idle_50ms", false, 500000, NULL}, /* one part in a hundred */
 };
 
 #define SCALE_CREATE_AT_MOST 1.5
@@ -56,6 +78,9 @@ const char *bench_floor(const char *row, unsigned index)
 		if (limits[i].plus && index-- == 0)
 			return limits[i].plus;
 	}
+	for (size_t i = 0; i < COUNT_OF(aims); i++)
+		if (aims[i].plus && strcmp(aims[i].row, row) == 0 && index-- == 0)
+			return aims[i].plus;
 	return NULL;
 }
 
@@ -77,6 +102,19 @@ static double ratio(const struct bench_result *results, size_t n, const struct l
 	if (floor == 0 || (l->plus && plus == 0))
 		return 0;
 	return row / (floor + plus);
+}
+
+/* In ns; 0 if the row that is added was not measured. */
+static double aim_ns(const struct bench_result *results, size_t n, const struct aim *a)
+{
+	double plus = a->plus ? median(results, n, a->plus) : 0;
+
+	return a->plus && plus == 0 ? 0 : (double)a->at_most_ns + plus;
+}
+
+static double aimed_ns(const struct bench_result *r, const struct aim *a)
+{
+	return (double)(a->slowest ? r->times.p999 : r->times.p50);
 }
 
 /* --- Text ------------------------------------------------------------------------------------ */
@@ -113,6 +151,30 @@ static void print_limit(const struct limit *l, double times)
 	putchar('\n');
 }
 
+static void print_aim(const struct aim *a, double at_most, double ns)
+{
+	printf("  %s at most %.2f us%s%s: %s\n", a->slowest ? "p99.9" : "p50",
+	       (double)a->at_most_ns / 1e3, a->plus ? " + " : "", a->plus ? a->plus : "",
+	       ns <= at_most ? "reached" : "MISSED");
+}
+
+/* Each on a line of its own but the first, if `first`. Gives whether there was none. */
+static bool print_aims(const struct bench_result *results, size_t n,
+		       const struct bench_result *r, bool first)
+{
+	for (size_t i = 0; i < COUNT_OF(aims); i++) {
+		double at_most = aim_ns(results, n, &aims[i]);
+
+		if (strcmp(aims[i].row, r->row->name) != 0 || at_most == 0)
+			continue;
+		if (!first)
+			printf("%*s", 24 + 4 * 10 + 8, "");
+		print_aim(&aims[i], at_most, aimed_ns(r, &aims[i]));
+		first = false;
+	}
+	return first;
+}
+
 int bench_report_text(const mayfly_host_info *info, const struct bench_result *results,
 		      size_t n)
 {
@@ -139,7 +201,7 @@ int bench_report_text(const mayfly_host_info *info, const struct bench_result *r
 			print_limit(&limits[l], times);
 			first = false;
 		}
-		if (first)
+		if (print_aims(results, n, &results[i], first))
 			putchar('\n');
 	}
 	return STATUS_OK;
@@ -212,8 +274,23 @@ static json_t *row_json(const struct bench_result *results, size_t n,
 			      (double)d->p99 / 1e3, "p999_us", (double)d->p999 / 1e3, "min_us",
 			      (double)d->min / 1e3, "max_us", (double)d->max / 1e3, "samples",
 			      (json_int_t)d->n);
+	json_t *reach = json_array();
 	bool first = true;
 
+	for (size_t i = 0; i < COUNT_OF(aims); i++) {
+		double at_most = aim_ns(results, n, &aims[i]);
+
+		if (strcmp(aims[i].row, r->row->name) == 0 && at_most > 0)
+			json_array_append_new(
+				reach,
+				json_pack("{s:s, s:f, s:b}", "percentile",
+					  aims[i].slowest ? "p999" : "p50", "at_most_us",
+					  at_most / 1e3, "reached",
+					  aimed_ns(r, &aims[i]) <= at_most));
+	}
+	if (json_array_size(reach))
+		json_object_set(o, "aims", reach);
+	json_decref(reach);
 	for (size_t l = 0; l < COUNT_OF(limits); l++) {
 		double times = ratio(results, n, &limits[l]);
 

@@ -2,6 +2,7 @@
 #include "message.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -196,4 +197,24 @@ void *xrealloc(void *p, size_t n, size_t size)
 		exit(STATUS_FAILED);
 	}
 	return r;
+}
+
+void print_note(const char *line)
+{
+	flockfile(stderr);
+	fputs("mayfly: note: ", stderr);
+	print_visible(stderr, line, strlen(line), false);
+	fputc('\n', stderr);
+	funlockfile(stderr);
+}
+
+bool streams_are_open(void)
+{
+	for (int fd = 0; fd < 3; fd++) {
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) {
+			complain("cannot open /dev/null: %s", strerror(errno));
+			return false;
+		}
+	}
+	return true;
 }

@@ -11,6 +11,9 @@
 /* "mayfly: ", the message, a newline; to stderr. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* "mayfly: note: ", the line made safe for a terminal, a newline; to stderr. Any thread. */
+void print_note(const char *line);
+
 /* Of n names the one that `word` is most likely a misspelling of, or NULL. */
 const char *closest_name(const char *word, const char *const *names, size_t n);
 
@@ -29,6 +32,12 @@ char *grouped(char buf[GROUPED_SIZE], uint64_t v);
 
 /* "16 KiB", "1.5 MiB": bytes for people. */
 char *bytes_text(char buf[GROUPED_SIZE], double bytes);
+
+/*
+ * A standard stream that is closed would be replaced by the next file that is opened, which the
+ * guest or a message would then write to: have /dev/null there. False after complaining.
+ */
+bool streams_are_open(void);
 
 /* Flush stdout; complain and give false if anything written to it was lost. */
 bool stdout_is_complete(void);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "parse.h"
 
-#include <stdbool.h>
+#include <arpa/inet.h>
 #include <string.h>
+
+#define PORT_MAX 65535u
 
 /* Digits at *text, which is moved past them. False if there are none or they overflow. */
 static bool take_digits(const char **text, uint64_t *ret)
@@ -111,4 +113,50 @@ int parse_count(const char *text, uint64_t max, uint64_t *ret, mayfly_error *err
 					(unsigned long long)max);
 	*ret = v;
 	return MAYFLY_OK;
+}
+
+bool parse_is_address(const char *text)
+{
+	struct in6_addr a;
+
+	return inet_pton(AF_INET, text, &a) == 1 || inet_pton(AF_INET6, text, &a) == 1;
+}
+
+static bool take_port(const char *text, uint16_t *ret)
+{
+	uint64_t v;
+
+	if (parse_count(text, PORT_MAX, &v, NULL) != MAYFLY_OK)
+		return false;
+	*ret = (uint16_t)v;
+	return true;
+}
+
+/* From the right: an address may have colons. */
+bool parse_forward(char *text, struct forward *ret)
+{
+	char *guest = strrchr(text, ':'), *host;
+	size_t len;
+
+	*ret = (struct forward){.address = NULL};
+	if (!guest)
+		return false;
+	*guest++ = '\0';
+	host = strrchr(text, ':');
+	if (host) {
+		*host++ = '\0';
+		len = strlen(text);
+		if (len > 2 && text[0] == '[' && text[len - 1] == ']') {
+			text[len - 1] = '\0';
+			text++;
+		} else if (strchr(text, ':')) {
+			return false;
+		}
+		if (!parse_is_address(text))
+			return false;
+		ret->address = text;
+	} else {
+		host = text;
+	}
+	return take_port(host, &ret->host_port) && take_port(guest, &ret->guest_port);
 }

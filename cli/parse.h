@@ -6,6 +6,7 @@
 #ifndef MAYFLY_CLI_PARSE_H
 #define MAYFLY_CLI_PARSE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "mayfly.h"
@@ -18,5 +19,17 @@ int parse_time(const char *text, uint64_t *ret_ns, mayfly_error *err);
 
 /* Decimal digits; 1 to max. */
 int parse_count(const char *text, uint64_t max, uint64_t *ret, mayfly_error *err);
+
+/* Whether it is a numeric address, of IPv4 or IPv6. */
+bool parse_is_address(const char *text);
+
+/* A port of this host that leads to one of the guest's. */
+struct forward {
+	const char *address; /* NULL: not given */
+	uint16_t host_port, guest_port;
+};
+
+/* "[ADDRESS:]HOSTPORT:GUESTPORT", an IPv6 address in brackets: taken apart in place. */
+bool parse_forward(char *text, struct forward *ret);
 
 #endif

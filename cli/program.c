@@ -48,26 +48,10 @@ static void write_report(void *context, const char *text, size_t len)
 static void print_notice(void *context, const char *line)
 {
 	(void)context;
-	flockfile(stderr);
-	fputs("mayfly: note: ", stderr);
-	print_visible(stderr, line, strlen(line), false);
-	fputc('\n', stderr);
-	funlockfile(stderr);
+	print_note(line);
 }
 
 /* --- Beginning -------------------------------------------------------------------------------- */
-
-/*
- * A standard stream that is closed would be replaced by the next file that is opened, which the
- * program or a message would then write to.
- */
-static bool fill_streams(void)
-{
-	for (int fd = 0; fd < 3; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
-			return false;
-	return true;
-}
 
 /* Each file that the program has open is one of ours. */
 static void raise_file_limit(void)
@@ -104,10 +88,8 @@ int program_init(struct program *p, const struct verb *verb, const struct progra
 	int status;
 
 	p->options = o;
-	if (!fill_streams()) {
-		complain("cannot open /dev/null: %s", strerror(errno));
+	if (!streams_are_open())
 		return STATUS_FAILED;
-	}
 	status = program_setup_init(&p->setup, verb, o);
 	if (status == STATUS_OK)
 		status = open_trace(p);
@@ -189,6 +171,11 @@ int program_new_from(struct program *p, mayfly_snapshot *snap, char **argv, int 
 
 /* --- Running it ------------------------------------------------------------------------------- */
 
+static void send_signal(void *process, int signal)
+{
+	mayfly_process_signal(process, signal, NULL);
+}
+
 static int run_status(const mayfly_error *err)
 {
 	return err->code == MAYFLY_E_TIMEOUT ? STATUS_TIME_LIMIT : STATUS_FAILED;
@@ -199,21 +186,18 @@ int program_run(struct program *p, uint32_t pause_at, mayfly_process_end *end)
 	mayfly_error err;
 	int r;
 
-	/* Only who has something to say at the end need be told. */
-	if (p->options->stats && !ending_watch(p->process)) {
+	if (!ending_watch(send_signal, p->process)) {
 		complain("no memory for a thread");
 		return STATUS_FAILED;
 	}
 	end->size = sizeof(*end);
 	r = mayfly_process_run(p->process, pause_at, end, &err);
 	p->ended_ns = now_ns();
-	ending_unwatch();
+	ending_unwatch(r == MAYFLY_OK && end->end == MAYFLY_END_SIGNAL ? end->status : 0);
 	ending_restore();
 	if (r == MAYFLY_OK)
 		return STATUS_OK;
-	/* By ourselves: what the signal was, who sent it knows. */
-	if (r != MAYFLY_E_INTERRUPTED)
-		complain_library(&err);
+	complain_library(&err);
 	return run_status(&err);
 }
 

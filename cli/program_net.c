@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -32,13 +32,6 @@ static bool take_ports(const char *text, uint16_t *ret_first, uint16_t *ret_last
 	return a <= b;
 }
 
-static bool is_address(const char *text)
-{
-	struct in6_addr a;
-
-	return inet_pton(AF_INET, text, &a) == 1 || inet_pton(AF_INET6, text, &a) == 1;
-}
-
 /* "ADDRESS" or "ADDRESS/BITS". */
 static bool is_network(const char *text)
 {
@@ -49,7 +42,7 @@ static bool is_network(const char *text)
 		return false;
 	memcpy(address, text, n);
 	address[n] = '\0';
-	return is_address(address);
+	return parse_is_address(address);
 }
 
 /*
@@ -127,44 +120,17 @@ int program_net_rules(struct program_setup *s, const struct program_options *o,
 
 /* --- Publishing ------------------------------------------------------------------------------- */
 
-static bool take_port(const char *text, uint16_t *ret)
-{
-	uint64_t v;
-
-	if (parse_count(text, PORT_MAX, &v, NULL) != MAYFLY_OK)
-		return false;
-	*ret = (uint16_t)v;
-	return true;
-}
-
-/* "[ADDRESS:]HOSTPORT:GUESTPORT", from the right. */
+/* "[ADDRESS:]HOSTPORT:GUESTPORT" */
 static bool take_publish(struct program_setup *s, const char *text, mayfly_publish *ret)
 {
 	char *copy = program_setup_text(s, text, strlen(text));
-	char *guest = strrchr(copy, ':'), *host;
-	size_t len;
+	struct forward f;
 
-	*ret = (mayfly_publish){.address = NULL};
-	if (!guest)
+	if (!parse_forward(copy, &f))
 		return false;
-	*guest++ = '\0';
-	host = strrchr(copy, ':');
-	if (host) {
-		*host++ = '\0';
-		len = strlen(copy);
-		if (len > 2 && copy[0] == '[' && copy[len - 1] == ']') {
-			copy[len - 1] = '\0';
-			copy++;
-		} else if (strchr(copy, ':')) {
-			return false;
-		}
-		if (!is_address(copy))
-			return false;
-		ret->address = copy;
-	} else {
-		host = copy;
-	}
-	return take_port(host, &ret->host_port) && take_port(guest, &ret->guest_port);
+	*ret = (mayfly_publish){
+		.address = f.address, .host_port = f.host_port, .guest_port = f.guest_port};
+	return true;
 }
 
 int program_publish(struct program_setup *s, const struct program_options *o, mayfly_error *err)

@@ -30,7 +30,7 @@ static const struct option_spec snapshot_options[] = {
 	 .argument = "WHEN",
 	 FIELD(when),
 	 .help = "stdin: before it first reads standard input; main: at the entry of main(); "
-		 "ready: when it calls mayfly_ready() of mayfly_guest.h."},
+		 "ready: when it calls mayfly_ready() of mayfly_program.h."},
 };
 #undef FIELD
 

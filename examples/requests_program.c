@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A program like many: it takes long to start, then answers the lines on its standard input. It
- * knows nothing of virtual machines but the one call that says when it has started.
+ * knows nothing of virtual machines but the call that says when it has started, and which function
+ * may be called from then on.
  */
 #include <mayfly_program.h>
 #include <stdio.h>
@@ -10,10 +11,27 @@
 
 #define TABLE 2000000u
 
+static char *composite;
+
+static const char *answer(const char *line)
+{
+	static char text[64];
+	unsigned long n = strtoul(line, NULL, 10);
+
+	if (n < 2 || n >= TABLE)
+		snprintf(text, sizeof(text), "%lu is not in the table\n", n);
+	else
+		snprintf(text, sizeof(text), "%lu is %s\n", n,
+			 composite[n] ? "composite" : "prime");
+	return text;
+}
+MAYFLY_EXPORT(answer, string, string);
+
 int main(void)
 {
-	char *composite = calloc(TABLE, 1), line[64];
+	char line[64];
 
+	composite = calloc(TABLE, 1);
 	if (!composite)
 		return 1;
 	for (unsigned long i = 2; i * i < TABLE; i++)
@@ -21,12 +39,7 @@ int main(void)
 			composite[j] = 1;
 	mayfly_ready(NULL, NULL);
 	while (fgets(line, sizeof(line), stdin)) {
-		unsigned long n = strtoul(line, NULL, 10);
-
-		if (n < 2 || n >= TABLE)
-			printf("%lu is not in the table\n", n);
-		else
-			printf("%lu is %s\n", n, composite[n] ? "composite" : "prime");
+		fputs(answer(line), stdout);
 		fflush(stdout);
 	}
 	return 0;

@@ -8,12 +8,30 @@
 #include <sys/stat.h>
 
 #include "fuzz.h"
+#include "linux/functions.h"
+#include "linux/guest.h"
 #include "program_fixture.h"
 
 #define NUMBER_EXIT_GROUP 231
 
 static struct tree tree;
 static struct process *process;
+
+static void check_functions(const struct program_guest *g)
+{
+	const mayfly_function *found;
+
+	CHECK(g->functions.nexports <= MANIFEST_MAX_FUNCTIONS && !g->functions.nimports);
+	CHECK(!g->functions_problem || !g->functions.nexports);
+	if (g->functions_problem)
+		fuzz_check_text(g->functions_problem);
+	for (uint32_t i = 0; i < g->functions.nexports; i++) {
+		const struct mayfly_function *fn = &g->functions.exports[i];
+
+		CHECK(fn->va >= PROG_LOW_VA && fn->va < PROG_VA_END);
+		CHECK(functions_find(g, fn->name, &found, NULL) == 0 && found == fn);
+	}
+}
 
 static void check_process(struct process *p)
 {
@@ -29,6 +47,7 @@ static void check_process(struct process *p)
 		CHECK(!((a->start | a->end) & PAGE_MASK));
 		last = a->end;
 	}
+	check_functions(program_guest_of(p->guest));
 	CHECK(p->exe && p->tasks && !p->tasks->next);
 	CHECK(p->tasks->regs.rsp < mm->stack_top && !(p->tasks->regs.rsp % 16));
 }

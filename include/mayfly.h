@@ -279,6 +279,7 @@ typedef struct mayfly_snapshot_info {
 	uint32_t functions; /* exported functions */
 	uint32_t imports;   /* host functions that the guest names */
 	bool program;	    /* of a program: only memory and resident count */
+	bool machine;	    /* of a machine: likewise */
 } mayfly_snapshot_info;
 
 /* `info->size` must be set. Never fails for a valid `size`. Errors: INVALID. */
@@ -351,6 +352,18 @@ mayfly_error_set(mayfly_error *err, int code, const char *format, ...);
 /* Receives what the guest prints: `len` bytes, not terminated, hostile, valid for the call. */
 typedef void (*mayfly_print_fn)(void *context, const char *text, size_t len);
 
+/* How calls get into the virtual machine. */
+typedef enum mayfly_dispatch {
+	/* The calling thread enters it, and leaves it with the result. */
+	MAYFLY_DISPATCH_NORMAL = 0,
+	/*
+	 * It runs on a thread of the sandbox's own, on another CPU, and is called through memory:
+	 * many times faster as long as calls follow each other closely. See
+	 * mayfly_sandbox_set_dispatch().
+	 */
+	MAYFLY_DISPATCH_HOT = 1
+} mayfly_dispatch;
+
 typedef struct mayfly_sandbox_options {
 	size_t size;
 	/* Wall-clock limit of one call, host functions included, in ns. 0: none. */
@@ -370,11 +383,20 @@ typedef struct mayfly_sandbox_options {
 	uint32_t max_depth;
 	/* MAYFLY_SANDBOX_ flags. */
 	uint32_t flags;
+	/* As if given to mayfly_sandbox_set_dispatch(). */
+	mayfly_dispatch dispatch;
+	/*
+	 * Under hot dispatch, how long a side waits for the other while it keeps its CPU busy, in
+	 * ns. Then it sleeps, and waking it takes as long as other calls. Default 50,000, at most
+	 * a second.
+	 */
+	uint64_t hot_wait_ns;
 } mayfly_sandbox_options;
 
 #define MAYFLY_SANDBOX_OPTIONS_INIT                                                            \
 	{                                                                                      \
-		sizeof(mayfly_sandbox_options), 0, 0, NULL, 0, NULL, NULL, 0, 0                \
+		sizeof(mayfly_sandbox_options), 0, 0, NULL, 0, NULL, NULL, 0, 0,               \
+			MAYFLY_DISPATCH_NORMAL, 0                                              \
 	}
 
 /*
@@ -413,6 +435,54 @@ MAYFLY_API int mayfly_sandbox_register(mayfly_sandbox *sb, const mayfly_host_fun
 MAYFLY_API int mayfly_sandbox_call(mayfly_sandbox *sb, const mayfly_function *fn,
 				   const mayfly_value *args, size_t nargs, mayfly_value *result,
 				   mayfly_error *err);
+
+/*
+ * Many calls of one function. `args` holds `count` lists of `nargs` values, one behind the other;
+ * `results`, which may be NULL, has room for `count` values.
+ */
+typedef struct mayfly_batch {
+	size_t size;
+	const mayfly_value *args;
+	size_t nargs; /* of one call */
+	size_t count;
+	mayfly_value *results;
+	size_t done; /* out, after failures too: so many calls returned, and left results */
+} mayfly_batch;
+
+#define MAYFLY_BATCH_INIT                                                                      \
+	{                                                                                      \
+		sizeof(mayfly_batch), NULL, 0, 0, NULL, 0                                      \
+	}
+
+/*
+ * The calls of a batch, one after the other, with one entry into the VM for as many as the call
+ * area has room for; half of what is free of it is used. Each is as mayfly_sandbox_call() has it,
+ * but that the limits of one call are those of the batch, and that results cannot be strings or
+ * bytes. `batch->size` must be set.
+ *
+ * The first call that fails ends the batch: those before it have returned, and count in
+ * `batch->done`; those behind it are not made. Argument lists are checked before the first call.
+ * Errors: those of mayfly_sandbox_call(); INVALID also for results that are strings or bytes.
+ */
+MAYFLY_API int mayfly_sandbox_call_many(mayfly_sandbox *sb, const mayfly_function *fn,
+					mayfly_batch *batch, mayfly_error *err);
+
+/*
+ * From now on calls get into the VM in this way; everything else stays as it is. The first switch
+ * to hot dispatch starts a thread, with all signals blocked, which lives as long as the sandbox,
+ * and sleeps while there is nothing to do.
+ *
+ * Under hot dispatch a call takes what it takes two CPUs to notice each other, if the last one
+ * was less than `hot_wait_ns` ago; else somewhat more than a call without. The guest and the caller
+ * each keep a CPU busy meanwhile, so it needs two, and gains nothing where others need them.
+ * Restores and snapshots have to stop the guest first. The CPU time limit counts both threads.
+ * Of strings and bytes among results and arguments of host functions there may be copies.
+ *
+ * Errors: INVALID, BUSY (within a call), NOMEM; PROTOCOL, and the sandbox is poisoned, for a guest
+ * that did not leave when told to.
+ */
+MAYFLY_API int mayfly_sandbox_set_dispatch(mayfly_sandbox *sb, mayfly_dispatch dispatch,
+					   mayfly_error *err);
 
 /*
  * Stop the call that is running in `sb`, if one is: it ends with INTERRUPTED within about a
@@ -651,7 +721,7 @@ typedef int (*mayfly_policy_fn)(void *context, const mayfly_syscall *call);
 /* Where mayfly_process_run() stops for the caller. */
 #define MAYFLY_PAUSE_STDIN 1u /* before the first read of, or wait for, standard input */
 #define MAYFLY_PAUSE_MAIN 2u  /* at the entry of main() */
-#define MAYFLY_PAUSE_READY 4u /* when the program calls mayfly_ready() of mayfly_guest.h */
+#define MAYFLY_PAUSE_READY 4u /* when the program calls mayfly_ready() of mayfly_program.h */
 
 typedef struct mayfly_process_options {
 	size_t size;
@@ -734,7 +804,36 @@ typedef struct mayfly_process_end {
 MAYFLY_API int mayfly_process_run(mayfly_process *process, uint32_t pause_at,
 				  mayfly_process_end *end, mayfly_error *err);
 
-/* From any thread: the run that is under way, or the next, ends with INTERRUPTED. */
+/*
+ * Find a function that the program exports: one compiled with MAYFLY_EXPORT of mayfly_program.h.
+ * The handle is good for every process and snapshot that descends from the one in which the
+ * program was loaded, or its snapshot was opened, for as long as one of them lives;
+ * mayfly_snapshot_function() gives the same. Errors: NO_FUNCTION (the message names near misses),
+ * FORMAT (what the program says of its functions makes no sense).
+ */
+MAYFLY_API int mayfly_process_function(const mayfly_process *process, const char *name,
+				       const mayfly_function **out, mayfly_error *err);
+
+/*
+ * Call it, while the process is paused at MAYFLY_PAUSE_READY: on the thread that called
+ * mayfly_ready(), while its other threads run, too. Afterwards the process is paused there as
+ * before, and what the function left in memory, files and threads stays: it may be called again,
+ * run on, be saved or restored. Values are checked as by mayfly_sandbox_call(). Strings and bytes
+ * that the function gives, at most 16 MiB, are copied: the process owns the copy until its next
+ * call, or mayfly_process_free(). `result` may be NULL. The limits are those of runs, and runs and
+ * calls count together.
+ *
+ * Errors: PROTOCOL (the process is not paused there; or a result that is not readable memory),
+ * BUSY, SIGNATURE, INVALID, TOO_LARGE (of arguments or result), NOMEM: the process is as it was
+ * before the call, or as the function left it. FAULT, ABORT (it died of a signal, of SIGABRT),
+ * PROTOCOL (it exited, or the thread did), TIMEOUT, INTERRUPTED, LIMIT, HYPERVISOR: the process is of
+ * no more use, but restored.
+ */
+MAYFLY_API int mayfly_process_call(mayfly_process *process, const mayfly_function *fn,
+				   const mayfly_value *args, size_t nargs, mayfly_value *result,
+				   mayfly_error *err);
+
+/* From any thread: the run or call that is under way, or the next, ends with INTERRUPTED. */
 MAYFLY_API void mayfly_process_interrupt(mayfly_process *process);
 
 /*
@@ -823,7 +922,13 @@ typedef struct mayfly_nic {
 	bool user;
 	const mayfly_forward *forwards; /* with user */
 	size_t nforwards;
-	const char *tap; /* the name of a tap device that is there */
+	/*
+	 * With user: the gateway's address stands for this host, whose own ports (those that only
+	 * listen on its loopback, too) the guest then reaches. Without, none of its addresses.
+	 */
+	bool host;
+	const char *helper; /* with user: path of mayfly-slirp; NULL: where it is installed */
+	const char *tap;    /* the name of a tap device that is there */
 	/*
 	 * A descriptor plus one (0: none) that carries an Ethernet frame per read and write, a
 	 * SOCK_SEQPACKET or SOCK_DGRAM socket: duplicated.
@@ -851,6 +956,17 @@ typedef struct mayfly_fw_file {
 #define MAYFLY_MACHINE_PLAIN_CMDLINE 4u	 /* nothing is added to the command line */
 #define MAYFLY_MACHINE_LEGACY_VIRTIO 8u	 /* version 1 of virtio-mmio */
 #define MAYFLY_MACHINE_TIMELINE 16u	 /* mayfly_machine_timeline() */
+/*
+ * Its threads may make any system call: for debuggers and sanitizers. Else they can only make
+ * those that they need; for any other the kernel kills the process.
+ */
+#define MAYFLY_MACHINE_NO_SECCOMP 32u
+/*
+ * ACPI tables (hardware-reduced), or none. With neither there are some for a Linux kernel that is
+ * given devices or several CPUs, because those of distributions find these by nothing else.
+ */
+#define MAYFLY_MACHINE_ACPI 64u
+#define MAYFLY_MACHINE_NO_ACPI 128u
 
 typedef struct mayfly_event {
 	size_t size;
@@ -906,7 +1022,8 @@ MAYFLY_API void mayfly_machine_free(mayfly_machine *machine);
 typedef enum mayfly_machine_reason {
 	MAYFLY_MACHINE_EXIT = 1,  /* by the exit port, with `status` */
 	MAYFLY_MACHINE_RESET = 2, /* reboot or triple fault */
-	MAYFLY_MACHINE_PAUSE = 3  /* at the point asked for: may be run on, or snapshotted */
+	MAYFLY_MACHINE_PAUSE = 3, /* at the point asked for: may be run on, or snapshotted */
+	MAYFLY_MACHINE_OFF = 4	  /* powered off, by ACPI */
 } mayfly_machine_reason;
 
 typedef struct mayfly_machine_end {
@@ -925,8 +1042,8 @@ typedef struct mayfly_machine_pause {
 
 /*
  * Run until it ends or, with `pause` (may be NULL), pauses. `end->size` must be set. Errors: TIMEOUT,
- * INTERRUPTED, HYPERVISOR (an instruction that cannot be emulated: which, where), INVALID, NOMEM:
- * the machine is of no more use.
+ * INTERRUPTED, HYPERVISOR (an instruction that cannot be emulated: which, where), NOMEM: the
+ * machine is of no more use; INVALID; PROTOCOL (it has ended before); BUSY.
  */
 MAYFLY_API int mayfly_machine_run(mayfly_machine *machine, const mayfly_machine_pause *pause,
 				  mayfly_machine_end *end, mayfly_error *err);

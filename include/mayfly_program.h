@@ -1,16 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * For Linux programs that know of Mayfly: what they can tell it. Header only; needs no library and
- * does nothing where the program runs without Mayfly. C99 and C++.
+ * does nothing where the program runs without Mayfly. C99 and C++; exports are for C.
+ *
+ * Functions that are exported, as mayfly_export.h describes, can be called by the host while the
+ * program waits in mayfly_ready():
+ *
+ *	#include <mayfly_program.h>
+ *
+ *	static const char *greet(const char *who)
+ *	{
+ *		static char text[100];
+ *		snprintf(text, sizeof(text), "Hello %s, this is process %d", who, getpid());
+ *		return text;
+ *	}
+ *	MAYFLY_EXPORT(greet, string, string);
+ *
+ *	int main(void)
+ *	{
+ *		mayfly_ready(NULL, NULL);
+ *	}
+ *
+ * They run on the thread that called mayfly_ready(), on its stack, and may do what any function
+ * of a program may. Strings and bytes that they return are read after they returned: from static
+ * memory, or the heap. To leave one by longjmp() to before mayfly_ready() is to go on from there,
+ * with the call not over.
  */
 #ifndef MAYFLY_PROGRAM_H
 #define MAYFLY_PROGRAM_H
 
-#if !defined(__x86_64__) || !defined(__GNUC__)
-#error "Mayfly's programs are x86-64 ones, built by GCC or Clang"
-#endif
-
-#include <stdint.h>
+#include "mayfly_export.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -18,7 +18,7 @@ try() {
 	}
 }
 
-for header in mayfly.h mayfly_guest.h mayfly_program.h; do
+for header in mayfly.h mayfly_export.h mayfly_guest.h mayfly_program.h; do
 	[ -e "include/$header" ] || { echo "include/$header is missing"; status=1; continue; }
 	for suffix in c cc; do
 		printf '#include "%s"\n#include "%s"\nint main(void);\nint main(void) { return 0; }\n' \

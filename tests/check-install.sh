@@ -29,6 +29,7 @@ installed() {
 	[ -s "$1" ] || { echo "$1 was not installed"; exit 1; }
 }
 for path in usr/bin/mayfly usr/include/mayfly.h usr/include/mayfly_guest.h \
+	usr/include/mayfly_export.h usr/include/mayfly_program.h \
 	'usr/lib*/*/libmayfly.so.0' 'usr/lib*/*/libmayfly.a' 'usr/lib*/*/libmayfly_guest.a' \
 	'usr/lib*/*/pkgconfig/libmayfly.pc' 'usr/lib*/*/pkgconfig/mayfly-guest.pc' \
 	'usr/share/man/man1/mayfly.1*' usr/share/bash-completion/completions/mayfly \

@@ -8,6 +8,11 @@
  * a call the arguments) and enters the VM; the gate, or the guest's hostcall that left through
  * it, acts on `reply` and leaves again by OUT with `op` saying why. The whole block can be
  * written by the guest at any time: the host reads each field once and believes none.
+ *
+ * Without an exit (fn_fresh.spin is not 0): instead of leaving, the gate says that it is done by making
+ * `answer` what `turn` is, and waits so many PAUSEs for the host to change `turn`. Then it puts
+ * FN_TURN_LEFT into `turn`, which fails if the host was faster, and leaves by OUT after all. The
+ * host changes `turn` last, by an exchange that tells it which of the two happened.
  */
 #ifndef MAYFLY_ABI_FUNCTION_H
 #define MAYFLY_ABI_FUNCTION_H
@@ -49,6 +54,10 @@
 #define FN_REPLY_RETURN 0 /* the hostcall is done, results in ret[] */
 #define FN_REPLY_CALL 1	  /* call the function at `fn` with the arguments below */
 #define FN_REPLY_PARK 2	  /* touch the pages in stack[0..nstack), then leave with FN_OP_READY */
+#define FN_REPLY_BATCH 3  /* make the calls of the struct fn_batch at `fn` */
+
+/* In fn_call.turn: the gate left by OUT, or is about to. The other bits count turns. */
+#define FN_TURN_LEFT 0x80000000u
 
 /* fn_call.flags */
 #define FN_FLAG_PRINT 1 /* printing is not denied */
@@ -76,15 +85,34 @@
 #define FN_NOTE_IMPORT 3
 #define FN_ABI_VERSION 1
 
+/* fn_batch.flags */
+#define FN_BATCH_FLOATS 1 /* arguments in vector registers */
+#define FN_BATCH_FLOAT 2  /* the result is in one */
+
+/* Offsets in struct fn_batch, for assembly. */
+#define FN_BATCH_FN 0
+#define FN_BATCH_COUNT 8
+#define FN_BATCH_STRIDE 16
+#define FN_BATCH_SREGS 24
+#define FN_BATCH_STACK 32
+#define FN_BATCH_NSTACK 40
+#define FN_BATCH_FLAGS 48
+#define FN_BATCH_DONE 56
+#define FN_BATCH_SIZE 64
+/* Behind the last entry of a batch: the gate loads all argument registers of it. */
+#define FN_BATCH_TAIL 112
+
 /* Offsets in struct fn_call, for assembly. */
 #define FN_CALL_OP 0
-#define FN_CALL_REPLY 4
-#define FN_CALL_FN 8
-#define FN_CALL_IREGS 16
-#define FN_CALL_SREGS 64
-#define FN_CALL_NSTACK 128
-#define FN_CALL_RESULT 136
-#define FN_CALL_RESULT_SSE 152
+#define FN_CALL_ANSWER 4
+#define FN_CALL_TURN 8
+#define FN_CALL_REPLY 12
+#define FN_CALL_NSTACK 14
+#define FN_CALL_FN 16
+#define FN_CALL_IREGS 24
+#define FN_CALL_RESULT 24
+#define FN_CALL_RESULT_SSE 40
+#define FN_CALL_SREGS 72
 #define FN_CALL_SEED 256
 #define FN_CALL_STACK 1024
 
@@ -93,6 +121,7 @@
 #define FN_FRESH_GS_BASE 8
 #define FN_FRESH_STACK_TOP 16
 #define FN_FRESH_FLAGS 24
+#define FN_FRESH_SPIN 28
 #define FN_FRESH_XSAVE 64
 
 /*
@@ -113,16 +142,26 @@
 /*
  * One page at FN_CALL_VA. Integer arguments and the like are passed by the System V ABI
  * (3.2.3).
+ *
+ * A call with up to five integers is one cache line, both ways: without an exit it costs what
+ * that line takes from one CPU to another and back.
  */
 struct fn_call {
-	uint32_t op;	     /* guest to host: FN_OP_ */
-	uint32_t reply;	     /* host to guest: FN_REPLY_ */
-	uint64_t fn;	     /* FN_REPLY_CALL: address of the function */
-	uint64_t iregs[6];   /* rdi, rsi, rdx, rcx, r8, r9 */
-	uint64_t sregs[8];   /* low halves of xmm0 to xmm7 */
-	uint64_t nstack;     /* eightbytes in stack[] */
-	uint64_t result[2];  /* FN_OP_RESULT: rax, rdx */
-	uint64_t result_sse; /* FN_OP_RESULT: low half of xmm0 */
+	uint32_t op;	 /* guest to host: FN_OP_ */
+	uint32_t answer; /* guest to host: the turn that `op` belongs to */
+	uint32_t turn;	 /* host to guest: changes when it is the guest's turn */
+	uint16_t reply;	 /* host to guest: FN_REPLY_ */
+	uint16_t nstack; /* eightbytes in stack[] */
+	uint64_t fn;	 /* FN_REPLY_CALL: address of the function; _BATCH: of the batch */
+	union {
+		uint64_t iregs[6]; /* rdi, rsi, rdx, rcx, r8, r9 */
+		struct {
+			uint64_t result[2];  /* FN_OP_RESULT: rax, rdx */
+			uint64_t result_sse; /* FN_OP_RESULT: low half of xmm0 */
+		};
+	};
+	uint64_t sregs[8]; /* low halves of xmm0 to xmm7 */
+	uint64_t reserved0[3];
 	uint64_t arg[4];     /* of the operation */
 	uint64_t nslots;     /* FN_OP_HOSTCALL: of slots[] used */
 	uint64_t ret[2];     /* FN_REPLY_RETURN: the result: value, or address and length */
@@ -145,15 +184,30 @@ struct fn_call {
 };
 
 /*
+ * In the call area, followed by `count` entries: arguments for registers rdi and on, those for
+ * xmm0 and on, those for the stack. The result takes the place of the first.
+ */
+struct fn_batch {
+	uint64_t fn; /* address of the function */
+	uint64_t count;
+	uint64_t stride; /* of entries, in bytes */
+	uint64_t sregs;	 /* offsets in an entry, in bytes */
+	uint64_t stack;
+	uint64_t nstack; /* eightbytes, an even number */
+	uint64_t flags;	 /* FN_BATCH_ */
+	uint64_t done;	 /* guest to host: how many have returned */
+};
+
+/*
  * One page at FN_FRESH_VA: what the gate loads on entry, so that nothing of an earlier call is
- * left.
+ * left; and how it leaves.
  */
 struct fn_fresh {
 	uint64_t fs_base;
 	uint64_t gs_base;
 	uint64_t stack_top; /* 16-byte aligned */
 	uint32_t flags;	    /* FN_FRESH_ */
-	uint32_t reserved0;
+	uint32_t spin;	    /* how many PAUSEs the gate waits for the host; 0: it leaves at once */
 	uint8_t reserved1[32];
 	uint8_t xsave[4096 - 64]; /* standard format, 64-byte aligned (SDM vol. 1, 13.4) */
 };
@@ -161,6 +215,8 @@ struct fn_fresh {
 #define FN_PIN(type, field, offset)                                                            \
 	_Static_assert(offsetof(type, field) == (offset), #type "." #field " moved")
 FN_PIN(struct fn_call, op, FN_CALL_OP);
+FN_PIN(struct fn_call, answer, FN_CALL_ANSWER);
+FN_PIN(struct fn_call, turn, FN_CALL_TURN);
 FN_PIN(struct fn_call, reply, FN_CALL_REPLY);
 FN_PIN(struct fn_call, fn, FN_CALL_FN);
 FN_PIN(struct fn_call, iregs, FN_CALL_IREGS);
@@ -168,14 +224,26 @@ FN_PIN(struct fn_call, sregs, FN_CALL_SREGS);
 FN_PIN(struct fn_call, nstack, FN_CALL_NSTACK);
 FN_PIN(struct fn_call, result, FN_CALL_RESULT);
 FN_PIN(struct fn_call, result_sse, FN_CALL_RESULT_SSE);
+FN_PIN(struct fn_call, arg, 160); /* guests' code knows these and on */
 FN_PIN(struct fn_call, seed, FN_CALL_SEED);
 FN_PIN(struct fn_call, stack, FN_CALL_STACK);
+FN_PIN(struct fn_call, slots, 512);
+FN_PIN(struct fn_batch, fn, FN_BATCH_FN);
+FN_PIN(struct fn_batch, count, FN_BATCH_COUNT);
+FN_PIN(struct fn_batch, stride, FN_BATCH_STRIDE);
+FN_PIN(struct fn_batch, sregs, FN_BATCH_SREGS);
+FN_PIN(struct fn_batch, stack, FN_BATCH_STACK);
+FN_PIN(struct fn_batch, nstack, FN_BATCH_NSTACK);
+FN_PIN(struct fn_batch, flags, FN_BATCH_FLAGS);
+FN_PIN(struct fn_batch, done, FN_BATCH_DONE);
 FN_PIN(struct fn_fresh, fs_base, FN_FRESH_FS_BASE);
 FN_PIN(struct fn_fresh, gs_base, FN_FRESH_GS_BASE);
 FN_PIN(struct fn_fresh, stack_top, FN_FRESH_STACK_TOP);
 FN_PIN(struct fn_fresh, flags, FN_FRESH_FLAGS);
+FN_PIN(struct fn_fresh, spin, FN_FRESH_SPIN);
 FN_PIN(struct fn_fresh, xsave, FN_FRESH_XSAVE);
 _Static_assert(sizeof(struct fn_call) == 4096, "the call block is one page");
+_Static_assert(sizeof(struct fn_batch) == FN_BATCH_SIZE, "entries follow");
 _Static_assert(sizeof(struct fn_fresh) == 4096, "the fresh state is one page");
 #undef FN_PIN
 #endif

@@ -37,6 +37,9 @@
 #define PROG_GATE_SYSRET (PROG_GATE_VA + 0x040)
 /* rt_sigreturn, for handlers without a restorer of their own. */
 #define PROG_GATE_SIGRETURN (PROG_GATE_VA + 0x080)
+/* Calls a function that the program exports, for the host, and gives the host its result. */
+#define PROG_GATE_CALL (PROG_GATE_VA + 0x0c0)
+#define PROG_GATE_CALL_SIZE 0x080
 
 /*
  * The one port ring 3 may write. Its number makes OUT (0xe6, port) differ from SYSCALL (0x0f, 0x05) by
@@ -49,6 +52,7 @@
  * System calls of Mayfly's own, for programs that know of it; ENOSYS on other systems. Their
  * numbers are far from Linux's.
  */
-#define PROG_SYS_READY 0x4d590000 /* snapshot me here: see mayfly_guest.h */
+#define PROG_SYS_READY 0x4d590000  /* snapshot me here: see mayfly_program.h */
+#define PROG_SYS_RETURN 0x4d590001 /* the gate's alone: a called function returned */
 
 #endif

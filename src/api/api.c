@@ -8,10 +8,12 @@
 #include <unistd.h>
 
 #include "api/options.h"
+#include "linux/functions.h"
 #include "linux/guest.h"
 #include "core/io.h"
 #include "function/pool.h"
 #include "function/sandbox.h"
+#include "machine/machine.h"
 
 #define DEFAULT_MEMORY ((uint64_t)16 << 20)
 #define DEFAULT_STACK ((uint64_t)256 << 10)
@@ -120,17 +122,31 @@ int mayfly_load_file(const char *path, const mayfly_load_options *options,
 /* --- Snapshots ---------------------------------------------------------------------------- */
 
 static const struct guest_kind *const kinds[] = {&function_guest_kind, &program_guest_kind,
-						 NULL};
+						 &machine_guest_kind, NULL};
 
 static bool is_functions(const mayfly_snapshot *snap)
 {
 	return snap->guest->kind == &function_guest_kind;
 }
 
-static int fail_program(mayfly_error *err)
+static bool is_program(const mayfly_snapshot *snap)
+{
+	return snap->guest->kind == &program_guest_kind;
+}
+
+/* What the guest exports; NULL for machines, which have no functions. */
+static const struct manifest *exports_of(const mayfly_snapshot *snap)
+{
+	if (is_functions(snap))
+		return &function_guest_of(snap->guest)->manifest;
+	return is_program(snap) ? &program_guest_of(snap->guest)->functions : NULL;
+}
+
+static int fail_kind(const mayfly_snapshot *snap, mayfly_error *err)
 {
 	return fail(err, MAYFLY_E_INVALID,
-		    "the snapshot is one of a program: use mayfly_process_new()");
+		    is_program(snap) ? "the snapshot is one of a program: use mayfly_process_new()"
+				     : "the snapshot is one of a machine: use mayfly_machine_new()");
 }
 
 int mayfly_snapshot_save(const mayfly_snapshot *snap, const char *path, mayfly_error *err)
@@ -160,8 +176,14 @@ int mayfly_snapshot_get_info(const mayfly_snapshot *snap, mayfly_snapshot_info *
 	if (!snap || !info)
 		return null_argument(snap ? "info" : "snap", err);
 	full.resident = snap->npresent * PAGE_SIZE + snap->guest->map.shared_len;
+	if (snap->guest->kind == &machine_guest_kind) {
+		full.memory = snap->guest->map.private_len;
+		full.machine = true;
+		return options_give(info, &full, sizeof(full), "mayfly_snapshot_info", err);
+	}
 	if (!is_functions(snap)) {
-		full.memory = ((const struct program_guest *)snap->guest)->memory;
+		full.memory = program_guest_of(snap->guest)->memory;
+		full.functions = program_guest_of(snap->guest)->functions.nexports;
 		full.program = true;
 		return options_give(info, &full, sizeof(full), "mayfly_snapshot_info", err);
 	}
@@ -182,22 +204,25 @@ int mayfly_snapshot_function(const mayfly_snapshot *snap, const char *name,
 {
 	if (!snap || !name || !out)
 		return null_argument(!snap ? "snap" : name ? "out" : "name", err);
+	if (is_program(snap))
+		return functions_find(program_guest_of(snap->guest), name, out, err);
 	if (!is_functions(snap))
-		return fail_program(err);
+		return fail(err, MAYFLY_E_NO_FUNCTION,
+			    "the snapshot is one of a machine, which has no functions");
 	return manifest_find(&function_guest_of(snap->guest)->manifest, name, out, err);
 }
 
 const mayfly_function *mayfly_snapshot_function_at(const mayfly_snapshot *snap, uint32_t index)
 {
-	const struct manifest *m = &function_guest_of(snap->guest)->manifest;
+	const struct manifest *m = exports_of(snap);
 
-	return is_functions(snap) && index < m->nexports ? &m->exports[index] : NULL;
+	return m && index < m->nexports ? &m->exports[index] : NULL;
 }
 
 bool mayfly_snapshot_import_at(const mayfly_snapshot *snap, uint32_t index, const char **name,
 			       const char **signature)
 {
-	const struct manifest *m = &function_guest_of(snap->guest)->manifest;
+	const struct manifest *m = exports_of(snap);
 
 	if (!is_functions(snap) || index >= m->nimports)
 		return false;
@@ -233,6 +258,17 @@ mayfly_type mayfly_function_arg(const mayfly_function *fn, size_t index)
 
 /* --- Sandboxes ---------------------------------------------------------------------------- */
 
+static bool is_dispatch(mayfly_dispatch dispatch)
+{
+	return dispatch == MAYFLY_DISPATCH_NORMAL || dispatch == MAYFLY_DISPATCH_HOT;
+}
+
+static int fail_dispatch(mayfly_dispatch dispatch, mayfly_error *err)
+{
+	return fail(err, MAYFLY_E_INVALID, "dispatch %d is neither normal nor hot",
+		    (int)dispatch);
+}
+
 static int sandbox_options(const mayfly_sandbox_options *given, mayfly_sandbox_options *o,
 			   mayfly_error *err)
 {
@@ -246,6 +282,11 @@ static int sandbox_options(const mayfly_sandbox_options *given, mayfly_sandbox_o
 	if (o->max_depth > SANDBOX_MAX_DEPTH)
 		return fail(err, MAYFLY_E_INVALID, "max_depth of %u is more than %d",
 			    o->max_depth, SANDBOX_MAX_DEPTH);
+	if (!is_dispatch(o->dispatch))
+		return fail_dispatch(o->dispatch, err);
+	if (o->hot_wait_ns > HOT_MAX_WAIT_NS)
+		return fail(err, MAYFLY_E_INVALID, "hot_wait_ns of %llu is more than a second",
+			    (unsigned long long)o->hot_wait_ns);
 	if (o->host_function_count && !o->host_functions)
 		return null_argument("mayfly_sandbox_options.host_functions", err);
 	return 0;
@@ -262,7 +303,7 @@ int mayfly_sandbox_new(mayfly_snapshot *snap, const mayfly_sandbox_options *opti
 	if (!snap || !out)
 		return null_argument(snap ? "out" : "snap", err);
 	if (!is_functions(snap))
-		return fail_program(err);
+		return fail_kind(snap, err);
 	return sandbox_new(&hv_kvm, snap, &o, out, err);
 }
 
@@ -285,6 +326,41 @@ int mayfly_sandbox_call(mayfly_sandbox *sb, const mayfly_function *fn, const may
 	if (!sb || !fn || (!args && nargs))
 		return null_argument(!sb ? "sb" : fn ? "args" : "fn", err);
 	return sandbox_call(sb, fn, args, nargs, result, err);
+}
+
+int mayfly_sandbox_call_many(mayfly_sandbox *sb, const mayfly_function *fn, mayfly_batch *batch,
+			     mayfly_error *err)
+{
+	mayfly_batch b;
+	size_t values;
+	int r;
+
+	if (!sb || !fn || !batch)
+		return null_argument(!sb ? "sb" : fn ? "batch" : "fn", err);
+	r = options_copy(&b, sizeof(b), batch, "mayfly_batch", err);
+	if (r < 0)
+		return r;
+	b.done = 0;
+	if (!b.args && b.nargs && b.count)
+		r = null_argument("mayfly_batch.args", err);
+	else if (__builtin_mul_overflow(b.nargs, b.count, &values))
+		r = fail(err, MAYFLY_E_INVALID, "%zu calls with %zu arguments each", b.count,
+			 b.nargs);
+	else
+		r = sandbox_call_many(sb, fn, &b, err);
+	options_give(batch, &b, sizeof(b), "mayfly_batch", NULL);
+	return r;
+}
+
+int mayfly_sandbox_set_dispatch(mayfly_sandbox *sb, mayfly_dispatch dispatch, mayfly_error *err)
+{
+	if (!sb)
+		return null_argument("sb", err);
+	if (!is_dispatch(dispatch))
+		return fail_dispatch(dispatch, err);
+	if (sb->depth)
+		return fail(err, MAYFLY_E_BUSY, "dispatch cannot change within a call");
+	return sandbox_set_dispatch(sb, dispatch, err);
 }
 
 bool mayfly_sandbox_interrupt(mayfly_sandbox *sb)
@@ -369,7 +445,7 @@ int mayfly_pool_new(mayfly_snapshot *snap, const mayfly_pool_options *options,
 	if (!snap || !out)
 		return null_argument(snap ? "out" : "snap", err);
 	if (!is_functions(snap))
-		return fail_program(err);
+		return fail_kind(snap, err);
 	if (o.limit && o.ready > o.limit)
 		return fail(err, MAYFLY_E_INVALID, "a pool of at most %u cannot keep %u ready",
 			    o.limit, o.ready);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The public functions on programs: arguments are checked here, src/linux does the rest. */
-#include "api/options.h"
 #include <errno.h>
 
+#include "api/options.h"
 #include "linux/checkpoint.h"
+#include "linux/functions.h"
+#include "linux/guest.h"
 #include "linux/netpolicy.h"
 #include "linux/task.h"
 #include "linux/trace.h"
@@ -53,6 +55,26 @@ int mayfly_process_run(mayfly_process *process, uint32_t pause_at, mayfly_proces
 	if (r < 0)
 		return r;
 	return options_give(end, &result, sizeof(result), "mayfly_process_end", err);
+}
+
+int mayfly_process_function(const mayfly_process *process, const char *name,
+			    const mayfly_function **out, mayfly_error *err)
+{
+	const struct process *p = (const struct process *)process;
+
+	if (!process || !name || !out)
+		return fail(err, MAYFLY_E_INVALID, "process, name and out must not be NULL");
+	return functions_find(program_guest_of(p->guest), name, out, err);
+}
+
+int mayfly_process_call(mayfly_process *process, const mayfly_function *fn,
+			const mayfly_value *args, size_t nargs, mayfly_value *result,
+			mayfly_error *err)
+{
+	if (!process || !fn || (!args && nargs))
+		return fail(err, MAYFLY_E_INVALID,
+			    "process and fn must not be NULL, nor args if there are any");
+	return functions_call(process_of(process), fn, args, nargs, result, err);
 }
 
 void mayfly_process_interrupt(mayfly_process *process)

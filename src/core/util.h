@@ -47,6 +47,9 @@ static inline void cleanup_close(int *fd)
 		close(*fd);
 }
 
+/* One read, of memory that somebody else may be writing: what was read stays what it is. */
+#define read_once(x) (*(const volatile __typeof__(x) *)&(x))
+
 #define _cleanup_free_ __attribute__((cleanup(cleanup_free)))
 #define _cleanup_close_ __attribute__((cleanup(cleanup_close)))
 

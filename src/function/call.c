@@ -34,8 +34,8 @@ int sandbox_push_bytes(mayfly_sandbox *sb, const void *data, uint64_t len, bool 
 	return 0;
 }
 
-static int push(void *owner, const void *data, uint64_t len, bool terminate, uint64_t *va,
-		mayfly_error *err)
+int sandbox_push(void *owner, const void *data, uint64_t len, bool terminate, uint64_t *va,
+		 mayfly_error *err)
 {
 	return sandbox_push_bytes(owner, data, len, terminate, va, err);
 }
@@ -44,31 +44,62 @@ static int put_args(mayfly_sandbox *sb, const mayfly_function *fn, const mayfly_
 		    size_t nargs, mayfly_error *err)
 {
 	struct fn_call *call = sb->call;
+	/* In one go in the end: the gate may be looking at the line they go to. */
+	uint64_t iregs[MARSHAL_IREGS];
 	struct marshal m = {
-		.iregs = call->iregs,
+		.iregs = iregs,
 		.sregs = call->sregs,
 		.stack = call->stack,
-		.push = push,
+		.push = sandbox_push,
 		.owner = sb,
 	};
 	int r = marshal_put(&m, fn, args, nargs, err);
 
 	if (r < 0)
 		return r;
-	call->nstack = m.nstack;
+	for (uint32_t i = 0; i < m.ints; i++)
+		call->iregs[i] = iregs[i];
 	call->fn = fn->va;
-	call->reply = FN_REPLY_CALL;
+	sb->nstack = (uint16_t)m.nstack;
+	sb->reply = FN_REPLY_CALL;
 	return 0;
 }
 
 /* --- Results ------------------------------------------------------------------------------ */
 
-static int get_string(mayfly_sandbox *sb, const char *what, uint64_t va, mayfly_value *out,
-		      mayfly_error *err)
+/*
+ * A result of `len` bytes so that it stays as it is, with a NUL behind it where it had to be copied.
+ * NULL: memory is out.
+ */
+static const char *keep(mayfly_sandbox *sb, const char *data, uint64_t len)
 {
-	const char *s;
-	int64_t len = gmem_string(&sb->inst.gm, gva(va), sb->guest->plan.call_area, &s);
+	if (!hot_is_running(sb))
+		return data;
+	free(sb->kept);
+	sb->kept = malloc(len + 1);
+	if (!sb->kept)
+		return NULL;
+	memcpy(sb->kept, data, len);
+	sb->kept[len] = '\0';
+	return sb->kept;
+}
 
+static int no_copy(mayfly_sandbox *sb, mayfly_error *err)
+{
+	return fault_hypervisor(sb, fail(err, MAYFLY_E_NOMEM, "no memory for a result"), err);
+}
+
+static int result_string(mayfly_sandbox *sb, const char *what, uint64_t va, mayfly_value *out,
+			 mayfly_error *err)
+{
+	uint64_t max = sb->guest->plan.call_area;
+	const char *s;
+	int64_t len = gmem_string(&sb->inst.gm, gva(va), max, &s);
+
+	if (len > (int64_t)HOT_COPY_MAX && hot_is_running(sb)) {
+		hot_park(sb);
+		len = gmem_string(&sb->inst.gm, gva(va), max, &s);
+	}
 	if (len == -1)
 		return fault_protocol(
 			sb, err, "%s gave a string at 0x%llx, which is not readable memory",
@@ -78,15 +109,17 @@ static int get_string(mayfly_sandbox *sb, const char *what, uint64_t va, mayfly_
 			sb, err,
 			"%s gave a string at 0x%llx that does not end within the %llu bytes "
 			"of the call area's size",
-			what, (unsigned long long)va,
-			(unsigned long long)sb->guest->plan.call_area);
+			what, (unsigned long long)va, (unsigned long long)max);
+	s = keep(sb, s, (uint64_t)len);
+	if (!s)
+		return no_copy(sb, err);
 	out->as.string.data = s;
-	out->as.string.len = (size_t)len;
+	out->as.string.len = s == sb->kept ? strlen(s) : (size_t)len;
 	return 0;
 }
 
-static int get_bytes(mayfly_sandbox *sb, const char *what, uint64_t va, uint64_t len,
-		     mayfly_value *out, mayfly_error *err)
+static int result_bytes(mayfly_sandbox *sb, const char *what, uint64_t va, uint64_t len,
+			mayfly_value *out, mayfly_error *err)
 {
 	const void *data = len ? gmem_view(&sb->inst.gm, gva(va), len) : "";
 
@@ -95,6 +128,11 @@ static int get_bytes(mayfly_sandbox *sb, const char *what, uint64_t va, uint64_t
 			sb, err,
 			"%s gave %llu bytes at 0x%llx, which do not lie in readable memory",
 			what, (unsigned long long)len, (unsigned long long)va);
+	if (len > HOT_COPY_MAX)
+		hot_park(sb);
+	data = keep(sb, data, len);
+	if (!data)
+		return no_copy(sb, err);
 	out->as.bytes.data = data;
 	out->as.bytes.len = len;
 	return 0;
@@ -104,17 +142,17 @@ static int get_result(mayfly_sandbox *sb, const mayfly_function *fn, mayfly_valu
 		      mayfly_error *err)
 {
 	const struct marshal_result words = {
-		.rax = sb->call->result[0],
-		.rdx = sb->call->result[1],
-		.xmm0 = sb->call->result_sse,
+		.rax = read_once(sb->call->result[0]),
+		.rdx = read_once(sb->call->result[1]),
+		.xmm0 = read_once(sb->call->result_sse),
 	};
-	mayfly_value v;
+	mayfly_value v = {.type = MAYFLY_VOID};
 	int r = 0;
 
 	if (!marshal_get(fn, &words, &v))
 		r = v.type == MAYFLY_STRING
-			    ? get_string(sb, fn->name, words.rax, &v, err)
-			    : get_bytes(sb, fn->name, words.rax, words.rdx, &v, err);
+			    ? result_string(sb, fn->name, words.rax, &v, err)
+			    : result_bytes(sb, fn->name, words.rax, words.rdx, &v, err);
 	if (r == 0 && out)
 		*out = v;
 	return r;
@@ -150,16 +188,25 @@ static int handle_exit(mayfly_sandbox *sb, const struct hv_exit *exit, uint32_t 
 	return sandbox_serve(sb, op, err);
 }
 
+static int enter(mayfly_sandbox *sb, struct hv_exit *exit, mayfly_error *err)
+{
+	if (sb->is_hot)
+		return hot_exchange(sb, exit, err);
+	sb->call->reply = sb->reply;
+	sb->call->nstack = sb->nstack;
+	return hv_vcpu_run(sb->inst.vcpu, exit, err);
+}
+
 int sandbox_run(mayfly_sandbox *sb, uint32_t until, mayfly_error *err)
 {
 	bool done = false;
 
 	do {
 		struct hv_exit exit;
-		int r = hv_vcpu_run(sb->inst.vcpu, &exit, err);
+		int r = enter(sb, &exit, err);
 
 		if (r < 0)
-			return fault_hypervisor(sb, r, err);
+			return sb->poisoned ? r : fault_hypervisor(sb, r, err);
 		r = handle_exit(sb, &exit, until, &done, err);
 		if (r < 0)
 			return r;
@@ -167,7 +214,7 @@ int sandbox_run(mayfly_sandbox *sb, uint32_t until, mayfly_error *err)
 	return 0;
 }
 
-static int check_call(const mayfly_sandbox *sb, const mayfly_function *fn, mayfly_error *err)
+int sandbox_check_call(const mayfly_sandbox *sb, const mayfly_function *fn, mayfly_error *err)
 {
 	if (sb->poisoned)
 		return fail(err, MAYFLY_E_POISONED,
@@ -190,7 +237,7 @@ int sandbox_call(mayfly_sandbox *sb, const mayfly_function *fn, const mayfly_val
 {
 	bool outermost = sb->depth == 0;
 	uint64_t area_used = sb->area_used, area_base = sb->area_base;
-	int r = check_call(sb, fn, err);
+	int r = sandbox_check_call(sb, fn, err);
 
 	if (r == 0)
 		r = marshal_check(fn, args, nargs, err);

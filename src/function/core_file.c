@@ -240,6 +240,7 @@ int sandbox_write_core(mayfly_sandbox *sb, const char *path, mayfly_error *err)
 	if (sb->depth)
 		return fail(err, MAYFLY_E_BUSY,
 			    "no core file can be written from within a call");
+	hot_park(sb);
 	if (sb->inst.lost)
 		return fail(err, MAYFLY_E_NOMEM, "the VM lost its memory in a failed restore");
 	r = collect_notes(sb, notes, err);

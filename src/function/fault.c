@@ -34,6 +34,7 @@ static mayfly_fault *begin(mayfly_sandbox *sb, mayfly_fault_kind kind,
 	const struct manifest *m = &sb->guest->manifest;
 	mayfly_fault *f = &sb->fault;
 
+	hot_park(sb);
 	memset(f, 0, sizeof(*f));
 	f->size = sizeof(*f);
 	f->kind = kind;
@@ -282,6 +283,9 @@ int fault_exception(mayfly_sandbox *sb, uint32_t vector, mayfly_error *err)
 	return done(sb, MAYFLY_E_FAULT, err);
 }
 
+/* In gate.S: from here to there the gate's hostcall waits for the host. */
+extern const uint8_t gate_start[], gate_hostcall_wait[], gate_hostcall_answered[];
+
 /*
  * A guest that asks for something waits in the gate's hostcall, behind PUSHQ RBX: its own place is
  * the caller's. Debuggers know nothing of the gate.
@@ -289,8 +293,10 @@ int fault_exception(mayfly_sandbox *sb, uint32_t vector, mayfly_error *err)
 static void leave_gate(const mayfly_sandbox *sb, struct cpu_regs *regs)
 {
 	uint64_t frame[2]; /* rbx, return address */
+	uint64_t at = regs->rip - FN_GATE_VA;
 
-	if (regs->rip <= FN_GATE_HOSTCALL || regs->rip > FN_GATE_HOSTCALL + 3 ||
+	if (at < (uint64_t)(gate_hostcall_wait - gate_start) ||
+	    at > (uint64_t)(gate_hostcall_answered - gate_start) ||
 	    !gmem_read_any(&sb->inst.gm, gva(regs->rsp), frame, sizeof(frame)))
 		return;
 	regs->rbx = frame[0];
@@ -301,6 +307,7 @@ static void leave_gate(const mayfly_sandbox *sb, struct cpu_regs *regs)
 /* Where the guest is now, for faults that are no exception. NULL if KVM does not say. */
 static const struct cpu_regs *current_regs(mayfly_sandbox *sb, struct cpu_regs *regs)
 {
+	hot_park(sb);
 	if (hv_vcpu_get_regs(sb->inst.vcpu, regs, NULL) < 0)
 		return NULL;
 	leave_gate(sb, regs);

@@ -312,6 +312,7 @@ static int capture_cpu(const struct guest *guest, struct hv_vcpu *vcpu, uint8_t 
 		r = hv_vcpu_get_control(vcpu, &control, err);
 	if (r != 0)
 		return r;
+	fresh->spin = 0; /* a matter of the sandbox's, not of the snapshot's */
 	memcpy(fresh->xsave, xsave, CPU_XSAVE_SIZE);
 	if (fresh->flags & FN_FRESH_FSGSBASE) {
 		fresh->fs_base = control.fs_base;

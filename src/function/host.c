@@ -116,7 +116,7 @@ void sandbox_free_functions(mayfly_sandbox *sb)
 
 struct host_call {
 	mayfly_value args[MAYFLY_MAX_ARGS];
-	char *copies[MAYFLY_MAX_ARGS]; /* of strings */
+	char *copies[MAYFLY_MAX_ARGS]; /* of strings, and of what the guest could change */
 	size_t nargs;
 };
 
@@ -126,9 +126,15 @@ static void host_call_fini(struct host_call *c)
 		free(c->copies[i]);
 }
 
+static int no_copy(mayfly_sandbox *sb, mayfly_error *err)
+{
+	return fault_hypervisor(
+		sb, fail(err, MAYFLY_E_NOMEM, "no memory for what the guest passes"), err);
+}
+
 /*
  * A copy: the host function may call the guest again, which could then take the terminating NUL
- * away from under it.
+ * away from under it; or the guest is running at this moment.
  */
 static int take_string(mayfly_sandbox *sb, const struct manifest_import *import, size_t i,
 		       uint64_t va, struct host_call *c, mayfly_error *err)
@@ -144,13 +150,28 @@ static int take_string(mayfly_sandbox *sb, const struct manifest_import *import,
 			i + 1, import->name, (unsigned long long)va);
 	c->copies[i] = malloc((size_t)len + 1);
 	if (!c->copies[i])
-		return fault_hypervisor(sb, fail(err, MAYFLY_E_NOMEM, "no memory for a string"),
-					err);
+		return no_copy(sb, err);
 	memcpy(c->copies[i], s, (size_t)len);
 	c->copies[i][len] = '\0';
 	c->args[i].as.string.data = c->copies[i];
-	c->args[i].as.string.len = (size_t)len;
+	c->args[i].as.string.len = strlen(c->copies[i]);
 	return 0;
+}
+
+/*
+ * Bytes of guest memory so that they stay as they are while the guest waits: a copy in *copy, if
+ * it does not wait yet. NULL: memory is out.
+ */
+static const void *hold(mayfly_sandbox *sb, const void *data, uint64_t len, char **copy)
+{
+	if (!len || !hot_is_running(sb))
+		return data;
+	if (len > HOT_COPY_MAX) {
+		hot_park(sb);
+		return data;
+	}
+	*copy = malloc(len);
+	return *copy ? memcpy(*copy, data, len) : NULL;
 }
 
 static int take_bytes(mayfly_sandbox *sb, const struct manifest_import *import, size_t i,
@@ -165,6 +186,9 @@ static int take_bytes(mayfly_sandbox *sb, const struct manifest_import *import, 
 			"argument %zu of host function %s is %llu bytes at 0x%llx, which are "
 			"not readable memory",
 			i + 1, import->name, (unsigned long long)len, (unsigned long long)va);
+	data = hold(sb, data, len, &c->copies[i]);
+	if (!data)
+		return no_copy(sb, err);
 	c->args[i].as.bytes.data = data;
 	c->args[i].as.bytes.len = len;
 	return 0;
@@ -173,38 +197,39 @@ static int take_bytes(mayfly_sandbox *sb, const struct manifest_import *import, 
 static int take_args(mayfly_sandbox *sb, const struct manifest_import *import,
 		     struct host_call *c, mayfly_error *err)
 {
-	uint64_t slots[FN_MAX_SLOTS];
-	size_t slot = 0;
+	const uint64_t *slot = sb->call->slots;
 	int r = 0;
 
-	memcpy(slots, sb->call->slots, sizeof(slots));
 	for (size_t i = 0; r == 0 && i < import->sig.nargs; i++) {
 		mayfly_value *v = &c->args[i];
-		uint32_t half = (uint32_t)slots[slot];
+		uint64_t words[2] = {read_once(*slot), 0};
+		uint32_t half = (uint32_t)words[0];
 
+		slot++;
 		v->type = (mayfly_type)import->sig.args[i];
+		c->copies[i] = NULL;
 		c->nargs = i + 1;
 		switch (v->type) {
 		case MAYFLY_BOOL:
-			v->as.boolean = slots[slot++] & 0xff;
+			v->as.boolean = words[0] & 0xff;
 			break;
 		case MAYFLY_I32:
 		case MAYFLY_U32:
-			v->as.u32 = (uint32_t)slots[slot++];
+			v->as.u32 = half;
 			break;
 		case MAYFLY_F32:
 			memcpy(&v->as.f32, &half, sizeof(half));
-			slot++;
 			break;
 		case MAYFLY_STRING:
-			r = take_string(sb, import, i, slots[slot++], c, err);
+			r = take_string(sb, import, i, words[0], c, err);
 			break;
 		case MAYFLY_BYTES:
-			r = take_bytes(sb, import, i, &slots[slot], c, err);
-			slot += 2;
+			words[1] = read_once(*slot);
+			slot++;
+			r = take_bytes(sb, import, i, words, c, err);
 			break;
 		default: /* i64, u64, f64: the bits as they are */
-			v->as.u64 = slots[slot++];
+			v->as.u64 = words[0];
 		}
 	}
 	return r;
@@ -222,7 +247,7 @@ static void answer_failure(mayfly_sandbox *sb, const char *message)
 	call->error[len] = '\0';
 	call->failed = 1;
 	call->ret[0] = call->ret[1] = 0;
-	call->reply = FN_REPLY_RETURN;
+	sb->reply = FN_REPLY_RETURN;
 }
 
 static int push_result(mayfly_sandbox *sb, const mayfly_value *v, uint64_t ret[2],
@@ -293,7 +318,7 @@ static void answer(mayfly_sandbox *sb, const struct manifest_import *import, int
 	sb->call->ret[0] = ret[0];
 	sb->call->ret[1] = ret[1];
 	sb->call->failed = 0;
-	sb->call->reply = FN_REPLY_RETURN;
+	sb->reply = FN_REPLY_RETURN;
 }
 
 /*
@@ -312,12 +337,14 @@ static int call_host(mayfly_sandbox *sb, const struct manifest_import *import,
 {
 	mayfly_value result = {.type = (mayfly_type)import->sig.result};
 	mayfly_error problem = {.code = 0};
-	struct host_call c = {.nargs = 0};
+	struct host_call c;
 	/* By value: the function may register others, and so move the table. */
 	mayfly_host_fn called = fn->fn;
 	void *context = fn->context;
-	int r = take_args(sb, import, &c, err);
+	int r;
 
+	c.nargs = 0; /* the rest of it counts up to there */
+	r = take_args(sb, import, &c, err);
 	if (r < 0) {
 		host_call_fini(&c);
 		return r;
@@ -332,7 +359,7 @@ static int call_host(mayfly_sandbox *sb, const struct manifest_import *import,
 
 static int serve_host_call(mayfly_sandbox *sb, mayfly_error *err)
 {
-	uint64_t note = sb->call->arg[0];
+	uint64_t note = read_once(sb->call->arg[0]);
 	const struct manifest_import *import = manifest_import_at(&sb->guest->manifest, note);
 	const struct host_function *fn;
 	char text[200];
@@ -351,30 +378,34 @@ static int serve_host_call(mayfly_sandbox *sb, mayfly_error *err)
 
 static int serve_print(mayfly_sandbox *sb, mayfly_error *err)
 {
-	uint64_t va = sb->call->arg[0], len = sb->call->arg[1];
+	uint64_t va = read_once(sb->call->arg[0]), len = read_once(sb->call->arg[1]);
 	const char *text = len ? gmem_view(&sb->inst.gm, gva(va), len) : "";
+	_cleanup_free_ char *copy = NULL;
 
 	if (!text)
 		return fault_protocol(sb, err,
 				      "it printed %llu bytes at 0x%llx, which are not readable",
 				      (unsigned long long)len, (unsigned long long)va);
+	text = hold(sb, text, len, &copy);
+	if (!text)
+		return no_copy(sb, err);
 	if (sb->print && len)
 		sb->print(sb->print_context, text, len);
 	sb->call->ret[0] = sb->print ? 1 : 0;
-	sb->call->reply = FN_REPLY_RETURN;
+	sb->reply = FN_REPLY_RETURN;
 	return after_callback(sb, "print", err);
 }
 
 static int serve_random(mayfly_sandbox *sb, mayfly_error *err)
 {
-	uint64_t len = sb->call->arg[0];
+	uint64_t len = read_once(sb->call->arg[0]);
 
 	if (len > FN_MAX_RANDOM)
 		return fault_protocol(sb, err,
 				      "it asked for %llu random bytes at once, more than %d",
 				      (unsigned long long)len, FN_MAX_RANDOM);
 	random_bytes(sb->call->stack, len);
-	sb->call->reply = FN_REPLY_RETURN;
+	sb->reply = FN_REPLY_RETURN;
 	return 0;
 }
 
@@ -388,8 +419,8 @@ int sandbox_serve(mayfly_sandbox *sb, uint32_t op, mayfly_error *err)
 	case FN_OP_RANDOM:
 		return serve_random(sb, err);
 	case FN_OP_ABORT:
-		return fault_abort(sb, (int32_t)sb->call->arg[0], sb->call->arg[1],
-				   sb->call->arg[2], err);
+		return fault_abort(sb, (int32_t)read_once(sb->call->arg[0]),
+				   read_once(sb->call->arg[1]), read_once(sb->call->arg[2]), err);
 	case FN_OP_SYSCALL:
 		return fault_protocol(
 			sb, err,

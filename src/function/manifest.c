@@ -160,7 +160,8 @@ void manifest_fini(struct manifest *m)
  */
 
 struct builder {
-	const struct elf_image *image;
+	bool (*is_code)(const void *context, uint64_t va);
+	const void *context;
 	struct manifest m;
 	uint32_t exports_capacity;
 	uint32_t imports_capacity;
@@ -259,7 +260,7 @@ static int add_export(struct builder *b, const uint8_t *desc, size_t len, uint64
 	memcpy(&offset, desc, sizeof(offset));
 	/* Any sum is fine: it wraps, and is looked at as an address only. */
 	decl.va = desc_va + (uint64_t)offset;
-	if (!(elf_page_prot(b->image, page_down(decl.va)) & ELF_EXEC))
+	if (!b->is_code(b->context, decl.va))
 		return fail(err, MAYFLY_E_FORMAT,
 			    "export \"%s\": its address " X64 " is not in executable memory",
 			    decl.name, decl.va);
@@ -315,7 +316,7 @@ static int check_abi(struct builder *b, const uint8_t *desc, size_t len, mayfly_
 	if (version != FN_ABI_VERSION)
 		return fail(err, MAYFLY_E_UNSUPPORTED,
 			    "built for version %" PRIu32 " of the function ABI, but this is "
-			    "version %d; rebuild the guest with this version's mayfly_guest.h",
+			    "version %d; rebuild the guest with this version's headers",
 			    version, FN_ABI_VERSION);
 	b->abi = true;
 	return MAYFLY_OK;
@@ -345,7 +346,7 @@ static int build(struct builder *b, const void *data, size_t len, const uint8_t 
 {
 	int r;
 
-	r = elf_walk_notes(b->image, data, len, mem, FN_NOTE_NAME, take_note, b, err);
+	r = elf_walk_notes(b->context, data, len, mem, FN_NOTE_NAME, take_note, b, err);
 	if (r < 0)
 		return r;
 	if (!b->abi && !b->any)
@@ -362,10 +363,15 @@ static int build(struct builder *b, const void *data, size_t len, const uint8_t 
 	return manifest_finish(&b->m, out, err);
 }
 
+static bool is_code_of_image(const void *context, uint64_t va)
+{
+	return elf_page_prot(context, page_down(va)) & ELF_EXEC;
+}
+
 int manifest_from_elf(struct elf_image *image, const void *data, size_t len, const uint8_t *mem,
 		      struct manifest *out, mayfly_error *err)
 {
-	struct builder b = {.image = image};
+	struct builder b = {.is_code = is_code_of_image, .context = image};
 	int r;
 
 	r = build(&b, data, len, mem, out, err);
@@ -385,6 +391,36 @@ int manifest_from_elf(struct elf_image *image, const void *data, size_t len, con
 	out->nsymbols = image->nsymbols;
 	image->nsymbols = 0;
 	return MAYFLY_OK;
+}
+
+/* A note of a program's; without mayfly_guest.h there is nothing to import by. */
+static int take_program_note(void *context, uint32_t type, const uint8_t *desc, size_t len,
+			     uint64_t desc_va, mayfly_error *err)
+{
+	return type == FN_NOTE_IMPORT ? MAYFLY_OK
+				      : take_note(context, type, desc, len, desc_va, err);
+}
+
+int manifest_from_notes(const struct elf_notes *notes, size_t count,
+			bool (*is_code)(const void *context, uint64_t va), const void *context,
+			struct manifest *out, mayfly_error *err)
+{
+	struct builder b = {.is_code = is_code, .context = context};
+	int r = MAYFLY_OK;
+
+	for (size_t i = 0; i < count && r == 0; i++)
+		r = elf_walk_note_segment(&notes[i], FN_NOTE_NAME, take_program_note, &b, err);
+	if (r == 0 && b.any && !b.abi)
+		r = fail(err, MAYFLY_E_UNSUPPORTED,
+			 "the note with the version of the function ABI is missing; build the "
+			 "program with mayfly_program.h");
+	if (r == 0 && b.any)
+		r = manifest_finish(&b.m, out, err);
+	else if (r == 0)
+		*out = (struct manifest){0};
+	if (r < 0)
+		manifest_fini(&b.m);
+	return r;
 }
 
 /*

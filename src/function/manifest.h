@@ -54,6 +54,15 @@ int manifest_from_elf(struct elf_image *image, const void *data, size_t len, con
 		      struct manifest *out, mayfly_error *err);
 void manifest_fini(struct manifest *m);
 
+/*
+ * Of a Linux program: the exports that copies of its notes declare; `is_code` says whether an
+ * address is in executable memory. No notes are no error, imports and symbols are left out.
+ * Errors: FORMAT, UNSUPPORTED, TOO_LARGE, NOMEM.
+ */
+int manifest_from_notes(const struct elf_notes *notes, size_t count,
+			bool (*is_code)(const void *context, uint64_t va), const void *context,
+			struct manifest *out, mayfly_error *err);
+
 /* Errors: NO_FUNCTION, naming up to three near misses, or the exports if they are few. */
 int manifest_find(const struct manifest *m, const char *name, const mayfly_function **out,
 		  mayfly_error *err);

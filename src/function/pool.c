@@ -297,6 +297,8 @@ void pool_release(mayfly_pool *pool, mayfly_sandbox *sb)
 	if (r == 0)
 		r = sandbox_set_limits(sb, pool->options.timeout_ns, pool->options.cpu_time_ns,
 				       NULL);
+	if (r == 0)
+		r = sandbox_set_dispatch(sb, pool->options.dispatch, NULL);
 	/* Those of the borrower may be about what is gone by now. */
 	if (r == 0 && sb->registered)
 		r = sandbox_reset_functions(sb, pool->options.host_functions,

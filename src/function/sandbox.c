@@ -38,6 +38,17 @@ bool sandbox_stop(mayfly_sandbox *sb, uint64_t seen, int code, const char *reaso
 	return true;
 }
 
+void sandbox_stop_idle(mayfly_sandbox *sb, uint64_t seen)
+{
+	uint64_t call = seen - seen % RUN_STATES;
+
+	if (!__atomic_compare_exchange_n(&sb->run_state, &seen, call + RUN_STOPPING, false,
+					 __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		return;
+	hv_vcpu_kick(sb->inst.vcpu);
+	__atomic_store_n(&sb->run_state, call + RUN_STOPPED, __ATOMIC_RELEASE);
+}
+
 bool sandbox_interrupt(mayfly_sandbox *sb)
 {
 	return sandbox_stop(sb, load_state(sb), MAYFLY_E_INTERRUPTED, "interrupt");
@@ -58,6 +69,21 @@ static uint64_t clock_ns(clockid_t clock)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/*
+ * How long it takes at the least to use so much CPU time: two threads do in half of it, and are
+ * looked at again then; not forever closer.
+ */
+static uint64_t soonest(uint64_t cpu_ns, clockid_t hot)
+{
+	return hot ? cpu_ns / 2 + 20000 : cpu_ns;
+}
+
+/* CPU time of the threads that a call uses. On the calling thread. */
+static uint64_t call_cpu_ns(clockid_t hot)
+{
+	return clock_ns(CLOCK_THREAD_CPUTIME_ID) + (hot ? clock_ns(hot) : 0);
+}
+
 /* On the watchdog's thread. A CPU limit cannot be reached sooner than in the same wall time. */
 static uint64_t limit_expired(struct watchdog_entry *entry, uint64_t now)
 {
@@ -69,6 +95,7 @@ static uint64_t limit_expired(struct watchdog_entry *entry, uint64_t now)
 	uint64_t deadline = __atomic_load_n(&sb->call_deadline, __ATOMIC_RELAXED);
 	uint64_t limit = __atomic_load_n(&sb->cpu_limit_ns, __ATOMIC_RELAXED);
 	uint64_t used, left;
+	clockid_t hot;
 
 	if (now >= deadline) {
 		sandbox_stop(sb, seen, MAYFLY_E_TIMEOUT, "time limit");
@@ -76,13 +103,15 @@ static uint64_t limit_expired(struct watchdog_entry *entry, uint64_t now)
 	}
 	if (!limit)
 		return deadline;
-	used = clock_ns(__atomic_load_n(&sb->call_clock, __ATOMIC_RELAXED)) -
+	hot = __atomic_load_n(&sb->call_hot_clock, __ATOMIC_RELAXED);
+	used = clock_ns(__atomic_load_n(&sb->call_clock, __ATOMIC_RELAXED)) +
+	       (hot ? clock_ns(hot) : 0) -
 	       __atomic_load_n(&sb->call_cpu_start, __ATOMIC_RELAXED);
 	if (used >= limit) {
 		sandbox_stop(sb, seen, MAYFLY_E_TIMEOUT, "CPU time limit");
 		return WATCHDOG_NEVER;
 	}
-	left = limit - used;
+	left = soonest(limit - used, hot);
 	return left < deadline - now ? now + left : deadline;
 }
 
@@ -90,7 +119,7 @@ static uint64_t limit_expired(struct watchdog_entry *entry, uint64_t now)
 static uint64_t set_deadline(mayfly_sandbox *sb)
 {
 	uint64_t now = watchdog_now(), deadline, left;
-	clockid_t clock = 0;
+	clockid_t clock = 0, hot = hot_clock(sb);
 
 	if (!sb->timeout_ns || add_overflows(now, sb->timeout_ns, &deadline))
 		deadline = WATCHDOG_NEVER;
@@ -100,19 +129,42 @@ static uint64_t set_deadline(mayfly_sandbox *sb)
 	/* The clock as if it had begun with what earlier calls used. */
 	pthread_getcpuclockid(pthread_self(), &clock);
 	__atomic_store_n(&sb->call_clock, clock, __ATOMIC_RELAXED);
-	__atomic_store_n(&sb->call_cpu_start,
-			 clock_ns(CLOCK_THREAD_CPUTIME_ID) - sb->cpu_used_ns, __ATOMIC_RELAXED);
+	__atomic_store_n(&sb->call_hot_clock, hot, __ATOMIC_RELAXED);
+	__atomic_store_n(&sb->call_cpu_start, call_cpu_ns(hot) - sb->cpu_used_ns,
+			 __ATOMIC_RELAXED);
 	left = sb->cpu_limit_ns > sb->cpu_used_ns ? sb->cpu_limit_ns - sb->cpu_used_ns : 0;
+	left = left ? soonest(left, hot) : 0;
 	return left < deadline - now ? now + left : deadline;
+}
+
+/*
+ * Outside of calls: after somebody stopped the vCPU, or is about to, let it run again. Gives
+ * run_state, which is IDLE unless somebody stops it anew.
+ */
+static uint64_t settle(mayfly_sandbox *sb)
+{
+	uint64_t seen = load_state(sb);
+
+	if (__builtin_expect(seen % RUN_STATES == RUN_IDLE, true))
+		return seen;
+	while (load_state(sb) % RUN_STATES != RUN_STOPPED)
+		sched_yield();
+	hv_vcpu_unkick(sb->inst.vcpu);
+	seen -= seen % RUN_STATES;
+	__atomic_store_n(&sb->run_state, seen + RUN_IDLE, __ATOMIC_RELEASE);
+	return seen;
 }
 
 void sandbox_run_begin(mayfly_sandbox *sb)
 {
-	uint64_t call = load_state(sb) + RUN_STATES; /* from IDLE to the next one's IDLE */
 	bool limited = sb->timeout_ns || sb->cpu_limit_ns;
-	uint64_t first = limited ? set_deadline(sb) : WATCHDOG_NEVER;
+	uint64_t first = limited ? set_deadline(sb) : WATCHDOG_NEVER, seen;
 
-	__atomic_store_n(&sb->run_state, call + RUN_RUNNING, __ATOMIC_RELEASE);
+	do
+		seen = settle(sb);
+	while (!__atomic_compare_exchange_n(&sb->run_state, &seen,
+					    seen + RUN_STATES + RUN_RUNNING, false,
+					    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
 	if (limited)
 		watchdog_arm(&sb->watch, first);
 }
@@ -124,18 +176,14 @@ void sandbox_run_end(mayfly_sandbox *sb)
 	if (sb->timeout_ns || sb->cpu_limit_ns) {
 		watchdog_disarm(&sb->watch);
 		if (sb->cpu_limit_ns)
-			sb->cpu_used_ns =
-				clock_ns(CLOCK_THREAD_CPUTIME_ID) - sb->call_cpu_start;
+			sb->cpu_used_ns = call_cpu_ns(sb->call_hot_clock) - sb->call_cpu_start;
 	}
 	seen = call + RUN_RUNNING;
 	if (__atomic_compare_exchange_n(&sb->run_state, &seen, call + RUN_IDLE, false,
 					__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 		return;
 	/* Somebody is about to kick: wait for it, so that it cannot hit a later call. */
-	while (load_state(sb) % RUN_STATES != RUN_STOPPED)
-		sched_yield();
-	hv_vcpu_unkick(sb->inst.vcpu);
-	__atomic_store_n(&sb->run_state, call + RUN_IDLE, __ATOMIC_RELEASE);
+	settle(sb);
 }
 
 int sandbox_set_limits(mayfly_sandbox *sb, uint64_t timeout_ns, uint64_t cpu_time_ns,
@@ -177,6 +225,7 @@ static void begin_anew(mayfly_sandbox *sb)
 	sb->at_gate = false;
 	sb->left_ring3 = false;
 	sb->poisoned = false;
+	hot_begin_anew(sb);
 	hv_vcpu_set_regs(sb->inst.vcpu, &regs);
 }
 
@@ -194,6 +243,7 @@ static int apply_options(mayfly_sandbox *sb, const mayfly_sandbox_options *o, ma
 {
 	int r;
 
+	sb->hot_wait_ns = o->hot_wait_ns ? o->hot_wait_ns : HOT_DEFAULT_WAIT_NS;
 	sb->max_depth = o->max_depth ? o->max_depth : SANDBOX_DEFAULT_DEPTH;
 	sb->print = o->print;
 	sb->print_context = o->print_context;
@@ -228,6 +278,8 @@ int sandbox_new(const struct hv_backend *hv, struct mayfly_snapshot *snap,
 	}
 	sb->call = (struct fn_call *)(void *)(sb->inst.gm.private_mem +
 					      sb->guest->layout.call_gpa);
+	sb->fresh = (struct fn_fresh *)(void *)(sb->inst.gm.private_mem +
+						sb->guest->layout.state_gpa);
 	sb->area = sb->inst.gm.private_mem + sb->guest->layout.area_gpa;
 	sb->bound = calloc(sb->guest->manifest.nimports + 1, sizeof(sb->bound[0]));
 	if (!sb->bound)
@@ -239,8 +291,24 @@ int sandbox_new(const struct hv_backend *hv, struct mayfly_snapshot *snap,
 		return r;
 	}
 	begin_anew(sb);
+	r = sandbox_set_dispatch(sb, options->dispatch, err);
+	if (r < 0) {
+		sandbox_free(sb);
+		return r;
+	}
 	*out = sb;
 	return 0;
+}
+
+int sandbox_set_dispatch(mayfly_sandbox *sb, mayfly_dispatch dispatch, mayfly_error *err)
+{
+	if (sb->is_hot == (dispatch == MAYFLY_DISPATCH_HOT))
+		return 0;
+	if (!sb->is_hot)
+		return hot_start(sb, sb->hot_wait_ns, err);
+	if (hot_stop(sb) || sb->poisoned)
+		return 0;
+	return fault_protocol(sb, err, "it did not leave the VM between calls");
 }
 
 void sandbox_free(mayfly_sandbox *sb)
@@ -250,6 +318,8 @@ void sandbox_free(mayfly_sandbox *sb)
 		return;
 	if (sb->watched)
 		watchdog_remove(&sb->watch);
+	hot_free(sb);
+	free(sb->kept);
 	sandbox_free_functions(sb);
 	instance_fini(&sb->inst);
 	memset(&sb->random, 0, sizeof(sb->random));
@@ -271,6 +341,7 @@ int sandbox_restore(mayfly_sandbox *sb, struct mayfly_snapshot *snap, mayfly_err
 			    snap->guest->name, sb->inst.guest->name);
 	if (snap)
 		set_bases(&sb->inst.setup, snap);
+	sb->left_ring3 |= !hot_rest(sb);
 	r = instance_restore(&sb->inst, snap, sb->left_ring3 || sb->always_reset, err);
 	if (r < 0) {
 		sb->poisoned = true;
@@ -293,15 +364,17 @@ int sandbox_capture(mayfly_sandbox *sb, struct mayfly_snapshot **out, mayfly_err
 	/* A VM that never ran has no CPU state of its own yet: bring it to the gate. */
 	if (!sb->at_gate)
 		r = sandbox_warm(sb, err);
+	if (r == 0 && !hot_rest(sb))
+		r = fault_protocol(sb, err, "it did not leave the VM between calls");
 	return r < 0 ? r : instance_capture(&sb->inst, out, err);
 }
 
 /* --- Warming up --------------------------------------------------------------------------- */
 
-static void add_touch(struct fn_call *call, uint64_t va)
+static void add_touch(mayfly_sandbox *sb, uint64_t va)
 {
-	if (call->nstack < FN_MAX_TOUCH)
-		call->stack[call->nstack++] = va;
+	if (sb->nstack < FN_MAX_TOUCH)
+		sb->call->stack[sb->nstack++] = va;
 }
 
 static bool is_hot(const struct mayfly_snapshot *snap, uint64_t page)
@@ -323,10 +396,10 @@ static void list_private(mayfly_sandbox *sb, const struct gmem_region *r)
 			continue;
 		}
 		if (is_hot(snap, page))
-			add_touch(sb->call,
+			add_touch(sb,
 				  (r->va + off) | (r->prot & GMEM_WRITE ? FN_TOUCH_WRITE : 0));
 		else if (!sb->inst.mapped && bitmap_test(snap->present, page))
-			add_touch(sb->call, r->va + off);
+			add_touch(sb, r->va + off);
 	}
 }
 
@@ -336,7 +409,7 @@ static void list_pages(mayfly_sandbox *sb)
 	const struct gmem_map *map = &sb->inst.guest->map;
 	uint64_t shared = 0;
 
-	sb->call->nstack = 0;
+	sb->nstack = 0;
 	for (uint32_t i = 0; i < map->count; i++) {
 		const struct gmem_region *r = &map->regions[i];
 
@@ -346,7 +419,7 @@ static void list_pages(mayfly_sandbox *sb)
 			list_private(sb, r);
 		for (uint64_t off = 0; r->shared && off < r->len && shared < WARM_SHARED_PAGES;
 		     off += PAGE_SIZE, shared++)
-			add_touch(sb->call, r->va + off);
+			add_touch(sb, r->va + off);
 	}
 }
 
@@ -355,7 +428,7 @@ int sandbox_warm(mayfly_sandbox *sb, mayfly_error *err)
 	int r;
 
 	list_pages(sb);
-	sb->call->reply = FN_REPLY_PARK;
+	sb->reply = FN_REPLY_PARK;
 	sandbox_run_begin(sb);
 	r = sandbox_run(sb, FN_OP_READY, err);
 	sandbox_run_end(sb);

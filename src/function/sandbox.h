@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Function sandboxes: an instance with calls in and out. Files: sandbox.c (life, restore,
- * stopping), call.c (arguments, run loop, results), host.c (host functions and the gate's other
- * requests), fault.c (what went wrong), core_file.c.
+ * stopping), call.c (arguments, run loop, results), batch.c (many calls at a time), hot.c (calls
+ * without an exit), host.c (host functions and the gate's other requests), fault.c (what went
+ * wrong), core_file.c.
  */
 #ifndef MAYFLY_FUNCTION_SANDBOX_H
 #define MAYFLY_FUNCTION_SANDBOX_H
@@ -12,6 +13,7 @@
 #include "core/random.h"
 #include "core/watchdog.h"
 #include "function/guest.h"
+#include "function/hot.h"
 #include "snapshot/instance.h"
 
 #define SANDBOX_DEFAULT_DEPTH 8
@@ -22,6 +24,8 @@
  * Only who moves RUNNING to STOPPING may kick the vCPU, and the owner does not leave the call
  * before STOPPED: so no kick outlives the call it was for. Who decides by what belongs to a
  * call (its deadline) makes the move from the very value of run_state that it read before.
+ *
+ * A guest that runs although no call does (hot.h) is stopped in the same way, from IDLE.
  */
 enum { RUN_IDLE, RUN_RUNNING, RUN_STOPPING, RUN_STOPPED, RUN_STATES };
 
@@ -36,6 +40,15 @@ struct mayfly_sandbox {
 	struct instance inst;
 	const struct function_guest *guest;
 	struct fn_call *call; /* the call block, in guest memory */
+	struct fn_fresh *fresh; /* what the gate loads, in guest memory; the guest cannot write */
+	uint16_t reply;	      /* what the next entry tells the gate: FN_REPLY_ */
+	uint16_t nstack;      /* and how many eightbytes of call->stack go with it */
+	struct hot *hot;      /* NULL: it never was */
+	bool is_hot;	      /* calls go through the mailbox */
+	uint64_t hot_wait_ns;
+	/* Under hot dispatch: once, when the next turn is the guest's. NULL: nothing. */
+	void (*meanwhile)(void *context);
+	void *meanwhile_context;
 	uint8_t *area;	      /* the call area, in guest memory */
 	uint64_t area_used;   /* bytes of it that the calls under way occupy */
 	uint64_t area_base;   /* of them, arguments; behind are results of host functions */
@@ -52,6 +65,7 @@ struct mayfly_sandbox {
 	uint64_t call_deadline;	 /* wall clock, of the call under way */
 	uint64_t call_cpu_start; /* its thread's CPU clock when it began */
 	clockid_t call_clock;
+	clockid_t call_hot_clock; /* of the vCPU's thread, which counts too; 0: none */
 
 	/* State. */
 	bool poisoned;
@@ -72,6 +86,7 @@ struct mayfly_sandbox {
 	mayfly_print_fn print;
 	void *print_context;
 
+	char *kept; /* a result that the guest could still change, copied */
 	struct random_stock random;
 	uint64_t generation;
 	uint64_t calls;
@@ -87,6 +102,8 @@ int sandbox_restore(mayfly_sandbox *sb, struct mayfly_snapshot *snap, mayfly_err
 int sandbox_capture(mayfly_sandbox *sb, struct mayfly_snapshot **out, mayfly_error *err);
 int sandbox_set_limits(mayfly_sandbox *sb, uint64_t timeout_ns, uint64_t cpu_time_ns,
 		       mayfly_error *err);
+/* How calls get into the VM from now on. Errors: NOMEM; PROTOCOL, the sandbox poisoned. */
+int sandbox_set_dispatch(mayfly_sandbox *sb, mayfly_dispatch dispatch, mayfly_error *err);
 /* Enter the VM once, to the gate and back, touching the pages that calls are known to need. */
 int sandbox_warm(mayfly_sandbox *sb, mayfly_error *err);
 
@@ -95,6 +112,8 @@ int sandbox_warm(mayfly_sandbox *sb, mayfly_error *err);
  * it still is. `reason` is static text.
  */
 bool sandbox_stop(mayfly_sandbox *sb, uint64_t seen, int code, const char *reason);
+/* The same, for a guest that runs outside of calls when run_state is `seen`. */
+void sandbox_stop_idle(mayfly_sandbox *sb, uint64_t seen);
 /* The call that is running now. */
 bool sandbox_interrupt(mayfly_sandbox *sb);
 bool sandbox_stop_requested(const mayfly_sandbox *sb);
@@ -102,14 +121,24 @@ bool sandbox_stop_requested(const mayfly_sandbox *sb);
 void sandbox_run_begin(mayfly_sandbox *sb);
 void sandbox_run_end(mayfly_sandbox *sb);
 
+/* batch.c: mayfly_sandbox_call_many(). */
+int sandbox_call_many(mayfly_sandbox *sb, const mayfly_function *fn, mayfly_batch *batch,
+		      mayfly_error *err);
+
 /* call.c */
 int sandbox_call(mayfly_sandbox *sb, const mayfly_function *fn, const mayfly_value *args,
 		 size_t nargs, mayfly_value *result, mayfly_error *err);
-/* Enter with call->reply set, serve the guest's requests, until `until` (FN_OP_) is reached. */
+/* Whether `fn` can be called now. Errors: POISONED, INVALID, LIMIT. */
+int sandbox_check_call(const mayfly_sandbox *sb, const mayfly_function *fn, mayfly_error *err);
+/* Enter with `reply` set, serve the guest's requests, until `until` (FN_OP_) is reached. */
 int sandbox_run(mayfly_sandbox *sb, uint32_t until, mayfly_error *err);
 /* Copy into the call area: *va says where. Errors: TOO_LARGE. */
 int sandbox_push_bytes(mayfly_sandbox *sb, const void *data, uint64_t len, bool terminate,
 		       uint64_t *va, mayfly_error *err);
+
+/* As marshal_push_fn has it; the owner is the sandbox. */
+int sandbox_push(void *owner, const void *data, uint64_t len, bool terminate, uint64_t *va,
+		 mayfly_error *err);
 
 /* host.c */
 int sandbox_register(mayfly_sandbox *sb, const mayfly_host_function *fn, mayfly_error *err);

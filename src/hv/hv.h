@@ -105,6 +105,7 @@ struct hv_machine_ops {
 	int (*vcpu_new)(struct hv_vm *vm, uint32_t number, const struct cpu_boot *boot,
 			struct hv_vcpu **out, mayfly_error *err);
 	int (*vcpu_bind)(struct hv_vcpu *vcpu, mayfly_error *err);
+	void (*vcpu_unbind)(struct hv_vcpu *vcpu);
 	int (*vcpu_save)(struct hv_vcpu *vcpu, struct writer *w, mayfly_error *err);
 	int (*vcpu_load)(struct hv_vcpu *vcpu, struct reader *r, mayfly_error *err);
 };
@@ -279,13 +280,19 @@ static inline void hv_vcpu_unkick(struct hv_vcpu *vcpu)
 
 /* --- Machines ----------------------------------------------------------------------------- */
 
-/* Interrupt controllers and timer; before the first vCPU. Errors: HYPERVISOR. */
+/*
+ * Interrupt controllers and timer; before the first vCPU, and after the memory slots: KVM may
+ * take milliseconds for slots once there are devices. Errors: HYPERVISOR.
+ */
 static inline int hv_vm_platform(struct hv_vm *vm, mayfly_error *err)
 {
 	return vm->ops->machine->platform(vm, err);
 }
 
-/* Put the interrupt line `irq` (a pin of the IOAPIC, 0-15 of the 8259s too) at a level. Any thread. */
+/*
+ * Put the interrupt line `irq` (a pin of the IOAPIC, 0-15 of the 8259s too) at a level. Any
+ * thread.
+ */
 static inline int hv_vm_irq(struct hv_vm *vm, uint32_t irq, bool level, mayfly_error *err)
 {
 	return vm->ops->machine->irq(vm, irq, level, err);
@@ -300,8 +307,9 @@ static inline int hv_vm_notify(struct hv_vm *vm, const struct hv_notify *notify,
 
 /*
  * A machine's vCPU: number 0 starts as `boot` says, the others wait for it to start them (INIT,
- * SIPI). A thread of its own must run it, with all signals blocked, after hv_vcpu_bind(): kicks
- * then reach it even while it is halted. Free with hv_vcpu_free().
+ * SIPI). A thread of its own must run it, with all signals blocked, between hv_vcpu_bind() and
+ * hv_vcpu_unbind(): kicks then reach it even while it is halted. No kick is under way when the
+ * thread ends. Free with hv_vcpu_free().
  */
 static inline int hv_machine_vcpu_new(struct hv_vm *vm, uint32_t number,
 				      const struct cpu_boot *boot, struct hv_vcpu **out,
@@ -315,10 +323,16 @@ static inline int hv_vcpu_bind(struct hv_vcpu *vcpu, mayfly_error *err)
 	return vcpu->ops->machine->vcpu_bind(vcpu, err);
 }
 
+static inline void hv_vcpu_unbind(struct hv_vcpu *vcpu)
+{
+	vcpu->ops->machine->vcpu_unbind(vcpu);
+}
+
 /*
  * All state: of interrupt controllers, timer and clock; of a vCPU, its LAPIC included. No vCPU
- * runs. Loading takes hostile bytes, into new objects; the guest's clocks go on from where they
- * were, TSCs of all vCPUs alike. Errors: HYPERVISOR, NOMEM; FORMAT, UNSUPPORTED (of another CPU).
+ * runs. Loading takes hostile bytes, into new objects, all vCPUs before the VM; the guest's
+ * clocks have then gone on with the real time, TSCs of all vCPUs alike. Errors: HYPERVISOR,
+ * NOMEM; FORMAT, UNSUPPORTED (of another CPU).
  */
 static inline int hv_vm_save(struct hv_vm *vm, struct writer *w, mayfly_error *err)
 {

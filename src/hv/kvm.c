@@ -7,7 +7,8 @@
  * KVM leave the running guest at its next exit to the kernel, because no interrupt controller
  * is in the kernel and the guest, in ring 3 with IF set, could always take an interrupt. That
  * next exit is forced by membarrier(2), which interrupts every CPU that runs a thread of this
- * process. Without membarrier it is the timer tick.
+ * process. Without membarrier it is the timer tick. Machines, whose vCPUs sleep in the kernel while
+ * they are halted, are kicked otherwise: see kvm_machine.c.
  */
 #include "hv/kvm.h"
 
@@ -114,6 +115,7 @@ static void fini_host(struct kvm_host *host)
 	if (host->fd >= 0)
 		close(host->fd);
 	free(host->cpuid);
+	free(host->supported);
 }
 
 /* Made at the first success; a failure (permissions, say) may be mended and tried again. */
@@ -189,8 +191,7 @@ static int kvm_vm_new(struct hv_vm **out, mayfly_error *err)
 	vm = malloc(sizeof(*vm));
 	if (!vm)
 		return fail(err, MAYFLY_E_NOMEM, "no memory for a VM");
-	vm->base.ops = &hv_kvm;
-	vm->host = host;
+	*vm = (struct kvm_vm){.base.ops = &hv_kvm, .host = host};
 	do
 		vm->fd = ioctl(host->fd, KVM_CREATE_VM, 0);
 	while (vm->fd < 0 && errno == EINTR);
@@ -257,10 +258,12 @@ static int kvm_vm_clean(struct hv_vm *base, uint32_t slot, uint64_t pages, uint6
 	return 0;
 }
 
-static void kvm_vcpu_free(struct hv_vcpu *base)
+void kvm_vcpu_free(struct hv_vcpu *base)
 {
 	struct kvm_vcpu *vcpu = (struct kvm_vcpu *)base;
 
+	if (vcpu->vm)
+		kvm_machine_forget(vcpu);
 	if (vcpu->run != MAP_FAILED)
 		munmap(vcpu->run, vcpu->host->run_size);
 	if (vcpu->fd >= 0)
@@ -268,18 +271,15 @@ static void kvm_vcpu_free(struct hv_vcpu *base)
 	free(vcpu);
 }
 
-static int kvm_vcpu_new(struct hv_vm *base, uint32_t number, const struct cpu_setup *setup,
-			struct hv_vcpu **out, mayfly_error *err)
+int kvm_vcpu_open(struct kvm_vm *vm, uint32_t number, struct kvm_vcpu **out, mayfly_error *err)
 {
-	struct kvm_vm *vm = (struct kvm_vm *)base;
 	struct kvm_vcpu *vcpu = malloc(sizeof(*vcpu));
 	int r = 0;
 
 	if (!vcpu)
 		return fail(err, MAYFLY_E_NOMEM, "no memory for a vCPU");
-	vcpu->base.ops = &hv_kvm;
-	vcpu->host = vm->host;
-	vcpu->run = MAP_FAILED;
+	*vcpu = (struct kvm_vcpu){
+		.base.ops = &hv_kvm, .host = vm->host, .run = MAP_FAILED, .number = number};
 	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)number);
 	if (vcpu->fd < 0) {
 		r = fail_resources(err, "KVM_CREATE_VCPU");
@@ -288,15 +288,48 @@ static int kvm_vcpu_new(struct hv_vm *base, uint32_t number, const struct cpu_se
 				 vcpu->fd, 0);
 		if (vcpu->run == MAP_FAILED)
 			r = fail_errno(err, MAYFLY_E_NOMEM, errno, "mapping a vCPU's run page");
-		else
-			r = kvm_arch_vcpu_init(vcpu, setup, err);
 	}
+	if (r < 0) {
+		kvm_vcpu_free(&vcpu->base);
+		return r;
+	}
+	*out = vcpu;
+	return 0;
+}
+
+static int kvm_vcpu_new(struct hv_vm *base, uint32_t number, const struct cpu_setup *setup,
+			struct hv_vcpu **out, mayfly_error *err)
+{
+	struct kvm_vcpu *vcpu;
+	int r = kvm_vcpu_open((struct kvm_vm *)base, number, &vcpu, err);
+
+	if (r < 0)
+		return r;
+	r = kvm_arch_vcpu_init(vcpu, setup, err);
 	if (r < 0) {
 		kvm_vcpu_free(&vcpu->base);
 		return r;
 	}
 	*out = &vcpu->base;
 	return 0;
+}
+
+/* With KVM_CAP_EXIT_ON_EMULATION_FAILURE the instruction comes along (api.rst, 5 and 7.24). */
+static void decode_internal(const struct kvm_run *run, struct hv_exit *exit)
+{
+	uint8_t len = run->emulation_failure.insn_size;
+
+	exit->kind = HV_EXIT_INTERNAL;
+	exit->internal.suberror = run->internal.suberror;
+	exit->internal.insn_len = 0;
+	if (run->internal.suberror != KVM_INTERNAL_ERROR_EMULATION || run->internal.ndata < 3 ||
+	    !(run->emulation_failure.flags &
+	      KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES))
+		return;
+	if (len > sizeof(exit->internal.insn))
+		len = sizeof(exit->internal.insn);
+	memcpy(exit->internal.insn, run->emulation_failure.insn_bytes, len);
+	exit->internal.insn_len = len;
 }
 
 static void decode_exit(struct kvm_run *run, struct hv_exit *exit)
@@ -324,9 +357,7 @@ static void decode_exit(struct kvm_run *run, struct hv_exit *exit)
 		exit->kind = HV_EXIT_SHUTDOWN;
 		return;
 	case KVM_EXIT_INTERNAL_ERROR:
-		exit->kind = HV_EXIT_INTERNAL;
-		exit->internal.suberror = run->internal.suberror;
-		exit->internal.insn_len = 0;
+		decode_internal(run, exit);
 		return;
 	default:
 		exit->kind = HV_EXIT_UNKNOWN;
@@ -363,6 +394,8 @@ static int kvm_vcpu_run(struct hv_vcpu *base, struct hv_exit *exit, mayfly_error
 		}
 		if (!benign)
 			return fail_errno(err, MAYFLY_E_HYPERVISOR, errno, "KVM_RUN");
+		if (vcpu->vm)
+			kvm_machine_drain();
 		if (is_kicked(vcpu->run)) {
 			exit->kind = HV_EXIT_KICKED;
 			return 0;
@@ -374,6 +407,10 @@ static void kvm_vcpu_kick(struct hv_vcpu *base)
 {
 	struct kvm_vcpu *vcpu = (struct kvm_vcpu *)base;
 
+	if (vcpu->vm) {
+		kvm_machine_kick(vcpu);
+		return;
+	}
 	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&vcpu->run->request_interrupt_window, 1, __ATOMIC_RELEASE);
 	if (vcpu->host->membarrier)
@@ -390,6 +427,7 @@ static void kvm_vcpu_unkick(struct hv_vcpu *base)
 
 const struct hv_backend hv_kvm = {
 	.name = "kvm",
+	.machine = &kvm_machine_ops,
 	.host = kvm_host_info,
 	.vm_new = kvm_vm_new,
 	.vm_free = kvm_vm_free,

@@ -30,7 +30,7 @@
 
 _Static_assert(sizeof(struct kvm_xsave) == CPU_XSAVE_BUFFER, "KVM's XSAVE image is one page");
 
-static void put_leaf(struct kvm_cpuid_entry2 *e, const struct cpuid_leaf *l)
+void kvm_put_leaf(struct kvm_cpuid_entry2 *e, const struct cpuid_leaf *l)
 {
 	*e = (struct kvm_cpuid_entry2){
 		.function = l->function,
@@ -98,7 +98,8 @@ int kvm_arch_host_init(struct kvm_host *host, mayfly_error *err)
 	size_t n;
 
 	host->cpuid = calloc(1, size);
-	if (!host->cpuid || !leaves)
+	host->supported = calloc(MAX_CPUID, sizeof(*leaves));
+	if (!host->cpuid || !leaves || !host->supported)
 		return fail(err, MAYFLY_E_NOMEM, "no memory for the CPUID table");
 	host->cpuid->nent = MAX_CPUID;
 	if (ioctl(host->fd, KVM_GET_SUPPORTED_CPUID, host->cpuid) < 0)
@@ -117,6 +118,8 @@ int kvm_arch_host_init(struct kvm_host *host, mayfly_error *err)
 			.edx = e->edx,
 		};
 	}
+	memcpy(host->supported, leaves, n * sizeof(*leaves));
+	host->nsupported = n;
 	snprintf(info->kind, sizeof(info->kind), "%s", host_kind());
 	info->ring0_native = strcmp(info->kind, "pvm") != 0;
 	for (size_t i = 0; i < n && !info->ring0_native; i++)
@@ -124,7 +127,7 @@ int kvm_arch_host_init(struct kvm_host *host, mayfly_error *err)
 	info->xcr0 = supported_xcr0(leaves, n);
 	n = cpuid_filter(leaves, n, info->xcr0, info->features);
 	for (size_t i = 0; i < n; i++)
-		put_leaf(&host->cpuid->entries[i], &leaves[i]);
+		kvm_put_leaf(&host->cpuid->entries[i], &leaves[i]);
 	host->cpuid->nent = (uint32_t)n;
 
 	info->fsgsbase = cpuid_has(info->features, CPUID_7_EBX, CPUID_BIT_FSGSBASE);
@@ -408,7 +411,12 @@ int kvm_vcpu_get_control(struct hv_vcpu *base, struct cpu_control *out, mayfly_e
 	if (ioctl(vcpu->fd, KVM_GET_SREGS, &s) < 0)
 		return fail_errno(err, MAYFLY_E_HYPERVISOR, errno, "KVM_GET_SREGS");
 	*out = (struct cpu_control){
+		.cr0 = s.cr0,
 		.cr2 = s.cr2,
+		.cr3 = s.cr3,
+		.cr4 = s.cr4,
+		.efer = s.efer,
+		.cs_base = s.cs.base,
 		.fs_base = s.fs.base,
 		.gs_base = s.gs.base,
 		.cs = s.cs.selector,

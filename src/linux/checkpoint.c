@@ -6,10 +6,11 @@
 #include <sys/mman.h>
 
 #include "core/codec.h"
+#include "linux/functions.h"
 #include "linux/mm_areas.h"
 #include "linux/task.h"
 
-#define STATE_VERSION 1
+#define STATE_VERSION 2
 #define MAX_ARGV_BYTES ((size_t)2 << 20)
 
 /* --- Tasks -------------------------------------------------------------------------------- */
@@ -32,12 +33,7 @@ static int save_task(struct task *t, struct writer *w, mayfly_error *err)
 	put_u64(w, control.fs_base);
 	put_u64(w, control.gs_base);
 	put_bytes(w, xsave, CPU_XSAVE_BUFFER);
-	put_u64(w, t->sig.mask);
-	put_u64(w, t->sig.saved_mask);
-	put_u64(w, t->sig.has_saved_mask);
-	put_u64(w, t->sig.alt_base);
-	put_u64(w, t->sig.alt_size);
-	put_u64(w, t->sig.alt_flags);
+	signals_save_task(t, w);
 	put_u64(w, t->clear_child_tid);
 	put_u64(w, t->robust_list);
 	put_u64(w, t->pause_passed);
@@ -45,19 +41,16 @@ static int save_task(struct task *t, struct writer *w, mayfly_error *err)
 	return 0;
 }
 
-static void load_task_rest(struct task *t, struct reader *r)
+static int load_task_rest(struct task *t, struct reader *r)
 {
-	t->sig.mask = get_u64(r) & ~sig_unblockable();
-	t->sig.saved_mask = get_u64(r) & ~sig_unblockable();
-	t->sig.has_saved_mask = get_count(r, 1);
-	t->sig.alt_base = get_u64(r);
-	t->sig.alt_size = get_u64(r);
-	t->sig.alt_flags = (uint32_t)get_count(r, UINT32_MAX);
+	int e = signals_load_task(t, r);
+
 	t->clear_child_tid = get_u64(r);
 	t->robust_list = get_u64(r);
 	t->pause_passed = get_count(r, 1);
 	get_bytes(r, t->name, sizeof(t->name));
 	t->name[sizeof(t->name) - 1] = '\0';
+	return e;
 }
 
 static int load_task(struct process *p, struct reader *r, mayfly_error *err)
@@ -88,7 +81,8 @@ static int load_task(struct process *p, struct reader *r, mayfly_error *err)
 	t->tid = tid;
 	t->regs = regs;
 	t->regs.rflags = (regs.rflags & CPU_RFLAGS_USER) | CPU_RFLAGS_START;
-	load_task_rest(t, r);
+	if (load_task_rest(t, r) < 0)
+		return fail(err, MAYFLY_E_NOMEM, "no memory for a thread");
 	setup = program_cpu_setup(p->guest, t->vcpu_number, p->host);
 	setup.fs_base = fs_base;
 	setup.gs_base = gs_base;
@@ -124,23 +118,6 @@ static int load_tasks(struct process *p, struct reader *r, mayfly_error *err)
 }
 
 /* --- The rest ------------------------------------------------------------------------------ */
-
-static int save_signals(struct process *p, struct writer *w, mayfly_error *err)
-{
-	if (timers_armed(p))
-		return fail(err, MAYFLY_E_INVALID,
-			    "a snapshot cannot keep a timer that is running (setitimer, alarm, "
-			    "timer_settime)");
-	put_bytes(w, p->sig.actions, sizeof(p->sig.actions));
-	return 0;
-}
-
-static void load_signals(struct process *p, struct reader *r)
-{
-	pthread_mutex_lock(&p->sig.lock);
-	get_bytes(r, p->sig.actions, sizeof(p->sig.actions));
-	pthread_mutex_unlock(&p->sig.lock);
-}
 
 static void save_identity(struct process *p, struct writer *w)
 {
@@ -308,9 +285,8 @@ static int save(struct process *p, struct snapshot_builder *b, struct writer *w,
 	if (r < 0)
 		return r;
 	save_identity(p, w);
-	r = save_signals(p, w, err);
-	if (r == 0)
-		r = save_vfs(p, w, err);
+	signals_save(p, w);
+	r = save_vfs(p, w, err);
 	if (r == 0)
 		r = checkpoint_save_files(p, w, err);
 	if (r == 0)
@@ -330,6 +306,9 @@ int checkpoint_save(struct process *p, struct mayfly_snapshot **out, mayfly_erro
 		return fail(
 			err, MAYFLY_E_INVALID,
 			"only a process that is paused can be saved (see mayfly_process_run)");
+	r = functions_settle(p, err);
+	if (r < 0)
+		return r;
 	r = snapshot_builder_init(&b, p->guest, err);
 	if (r == 0)
 		r = save(p, &b, &w, err);
@@ -350,12 +329,14 @@ static int load(struct process *p, const struct mayfly_snapshot *snap, bool agai
 	int e;
 
 	if (get_u64(&r) != STATE_VERSION)
-		return fail(err, MAYFLY_E_FORMAT, "the snapshot holds no program's state");
+		return fail(err, MAYFLY_E_FORMAT,
+			    "the snapshot holds no program's state, or that of another version "
+			    "of Mayfly: take it anew");
 	e = checkpoint_load_mm(p, &r, again, err);
 	if (e == 0)
 		e = load_identity(p, &r, err);
-	if (e == 0)
-		load_signals(p, &r);
+	if (e == 0 && signals_load(p, &r) < 0)
+		e = fail(err, MAYFLY_E_NOMEM, "no memory for signals and timers");
 	if (e == 0)
 		e = load_vfs(p, &r, err);
 	if (e == 0)
@@ -367,6 +348,8 @@ static int load(struct process *p, const struct mayfly_snapshot *snap, bool agai
 			 "the snapshot's state of the program is damaged");
 	if (e == 0)
 		e = set_arguments(p, argv, err);
+	if (e == 0 && signals_loaded(p) < 0)
+		e = fail(err, MAYFLY_E_NOMEM, "no thread for timers");
 	if (e == 0)
 		p->state = PROCESS_PAUSED;
 	return e;
@@ -388,6 +371,7 @@ int checkpoint_restore(struct process *p, const int fds[3], mayfly_error *err)
 			    "MAYFLY_PROCESS_RESTORABLE, can be restored");
 	if (p->state == PROCESS_RUNNING)
 		return fail(err, MAYFLY_E_BUSY, "the process is running");
+	functions_forget(p);
 	while (p->tasks)
 		task_free(p->tasks);
 	r = process_renew(p, fds, err);

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -23,9 +24,11 @@
 
 struct table {
 	struct file **files; /* unique; borrowed when saving, counted when loading */
-	uint64_t *other; /* loading: the other end of a pipe, waiting: inode and descriptor */
 	uint32_t count;
 };
+
+/* What a regular file is. */
+enum { FORM_NAMED, FORM_UNNAMED, FORM_SAME /* as another, opened once more */ };
 
 /* --- Saving ------------------------------------------------------------------------------- */
 
@@ -43,17 +46,48 @@ static int cannot(mayfly_error *err, const struct file *file, const char *why)
 		    file->path ? file->path : "a descriptor", why);
 }
 
-static int save_regular(struct process *p, const struct file *file, struct writer *w,
+/* The place in the table of one before `file` that is open on the same node. */
+static uint32_t earlier_of(const struct table *table, const struct file *file)
+{
+	for (uint32_t i = 0; i < table->count && table->files[i] != file; i++)
+		if (table->files[i]->kind == FILE_REGULAR &&
+		    table->files[i]->node == file->node)
+			return i;
+	return UINT32_MAX;
+}
+
+static int save_unnamed(const struct table *table, struct file *file, struct writer *w,
 			mayfly_error *err)
+{
+	uint32_t earlier = earlier_of(table, file);
+	int r;
+
+	if (earlier != UINT32_MAX) {
+		put_u64(w, FORM_SAME);
+		put_u64(w, earlier);
+		return 0;
+	}
+	put_u64(w, FORM_UNNAMED);
+	r = vfs_save_unnamed(file, w);
+	if (r == -ENOMEM)
+		return fail(err, MAYFLY_E_NOMEM, "no memory for a snapshot");
+	return r < 0 ? cannot(err, file, "what it holds cannot be read") : 0;
+}
+
+static int save_regular(struct process *p, const struct table *table, struct file *file,
+			struct writer *w, mayfly_error *err)
 {
 	struct stat now, named;
 
-	if (vfs_fstat(p->vfs, (struct file *)(uintptr_t)file, &now) < 0)
+	put_u64(w, (uint64_t)lseek(file->fd, 0, SEEK_CUR));
+	if (vfs_is_unnamed(file))
+		return save_unnamed(table, file, w, err);
+	put_u64(w, FORM_NAMED);
+	if (vfs_fstat(p->vfs, file, &now) < 0)
 		return cannot(err, file, "what it is cannot be told");
 	if (vfs_stat(p->vfs, NULL, file->path, 0, &named) < 0 ||
 	    (named.st_ino != now.st_ino && strncmp(file->path, "/proc/", 6) != 0))
 		return cannot(err, file, "the file was removed or renamed while it is open");
-	put_u64(w, (uint64_t)lseek(file->fd, 0, SEEK_CUR));
 	put_u64(w, now.st_ino);
 	put_u64(w, (uint64_t)now.st_size);
 	put_u64(w, (uint64_t)now.st_mtim.tv_sec);
@@ -61,55 +95,82 @@ static int save_regular(struct process *p, const struct file *file, struct write
 	return 0;
 }
 
-/* What waits in a pipe, taken out and put back. */
+/* A copy of what waits in a pipe: tee(2) into one of our own leaves it where it is. */
+static bool copy_waiting(int fd, uint8_t *data, size_t waiting)
+{
+	ssize_t n = -1;
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+		return false;
+	fcntl(fds[1], F_SETPIPE_SZ, (int)waiting);
+	n = tee(fd, fds[1], waiting, SPLICE_F_NONBLOCK);
+	if (n == (ssize_t)waiting)
+		n = read(fds[0], data, waiting);
+	close(fds[0]);
+	close(fds[1]);
+	return n == (ssize_t)waiting;
+}
+
 static int save_pipe(const struct file *file, struct writer *w, mayfly_error *err)
 {
 	_cleanup_free_ uint8_t *data = NULL;
-	int waiting = 0;
+	int waiting = 0, size = fcntl(file->fd, F_GETPIPE_SZ);
 
-	put_u64(w, file->inode);
-	if (!file_readable(file)) {
-		put_u64(w, 0);
-		return 0;
-	}
+	if (!file->inode)
+		return cannot(err, file, "it is a pipe with a name");
 	if (ioctl(file->fd, FIONREAD, &waiting) < 0 || waiting < 0)
 		return cannot(err, file, "what waits in it cannot be told");
+	/* Once is enough. */
+	if (!file_readable(file))
+		waiting = 0;
+	put_u64(w, file->inode);
+	put_u64(w, size > 0 ? (uint64_t)size : 0);
 	put_u64(w, (uint64_t)waiting);
 	if (!waiting)
 		return 0;
 	data = malloc((size_t)waiting);
 	if (!data)
 		return fail(err, MAYFLY_E_NOMEM, "no memory for a snapshot");
-	/* A copy: tee(2) into a pipe of our own leaves the data where it is. */
-	int fds[2];
-	ssize_t n = -1;
-
-	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) == 0) {
-		fcntl(fds[1], F_SETPIPE_SZ, waiting);
-		n = tee(file->fd, fds[1], (size_t)waiting, SPLICE_F_NONBLOCK);
-		if (n == waiting)
-			n = read(fds[0], data, (size_t)waiting);
-		close(fds[0]);
-		close(fds[1]);
-	}
-	if (n != waiting)
+	if (!copy_waiting(file->fd, data, (size_t)waiting))
 		return cannot(err, file, "what waits in it cannot be copied");
 	put_bytes(w, data, (size_t)waiting);
 	return 0;
 }
 
+/*
+ * Its value, which cannot be read without changing it (eventfd(2)), of a semaphore not even
+ * quickly: the kernel tells it in /proc (proc(5), fdinfo).
+ */
+static bool event_value(int fd, uint64_t *value)
+{
+	static const char label[] = "eventfd-count:";
+	char path[48], text[512];
+	const char *at;
+	ssize_t n;
+	int info;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	info = open(path, O_RDONLY | O_CLOEXEC);
+	if (info < 0)
+		return false;
+	n = read(info, text, sizeof(text) - 1);
+	close(info);
+	if (n < 0)
+		return false;
+	text[n] = '\0';
+	at = strstr(text, label);
+	if (at)
+		*value = strtoull(at + sizeof(label) - 1, NULL, 16);
+	return at != NULL;
+}
+
 static int save_event(const struct file *file, struct writer *w, mayfly_error *err)
 {
-	uint64_t value = 0, part;
-	ssize_t r;
+	uint64_t value;
 
-	/* A semaphore gives one at a time. */
-	while ((r = read(file->fd, &part, sizeof(part))) == (ssize_t)sizeof(part))
-		value += part;
-	if (r < 0 && errno != EAGAIN)
-		return cannot(err, file, "its value cannot be read");
-	if (value && write(file->fd, &value, sizeof(value)) < 0)
-		return cannot(err, file, "its value cannot be written back");
+	if (!event_value(file->fd, &value))
+		return cannot(err, file, "the host does not tell its value");
 	put_u64(w, value);
 	put_u64(w, (uint64_t)file->type);
 	return 0;
@@ -117,11 +178,14 @@ static int save_event(const struct file *file, struct writer *w, mayfly_error *e
 
 static int save_timer(const struct file *file, struct writer *w, mayfly_error *err)
 {
+	struct pollfd poll_fd = {.fd = file->fd, .events = POLLIN};
 	struct itimerspec left;
 
 	if (timerfd_gettime(file->fd, &left) < 0)
 		return cannot(err, file, "its time cannot be told");
 	put_u64(w, (uint64_t)file->type);
+	/* It went off, and nobody has read how often. */
+	put_u64(w, poll(&poll_fd, 1, 0) == 1);
 	put_bytes(w, &left, sizeof(left));
 	return 0;
 }
@@ -162,7 +226,7 @@ static int save_file(struct process *p, const struct table *table, struct file *
 	put_string(w, file->path);
 	switch (file->kind) {
 	case FILE_REGULAR:
-		return save_regular(p, file, w, err);
+		return save_regular(p, table, file, w, err);
 	case FILE_DIRECTORY:
 		put_u64(w, (uint64_t)vfs_seek(file, 0, SEEK_CUR));
 		return 0;
@@ -185,9 +249,9 @@ static int save_file(struct process *p, const struct table *table, struct file *
 		epoll_each(file, save_watch, &c);
 		return 0;
 	case FILE_SOCKET:
-		break;
+		return checkpoint_save_socket(file, w, err);
 	}
-	return cannot(err, file, "it is a socket, whose other end would not know");
+	return cannot(err, file, "its kind is unknown");
 }
 
 int checkpoint_save_files(struct process *p, struct writer *w, mayfly_error *err)
@@ -221,6 +285,21 @@ int checkpoint_save_files(struct process *p, struct writer *w, mayfly_error *err
 
 /* --- Loading ------------------------------------------------------------------------------ */
 
+/* A pipe, of which each file has got, or will get, a descriptor of its own. */
+struct pipe_ends {
+	uint64_t inode; /* in the snapshot */
+	int fds[2];
+	bool given[2];
+	bool filled;
+};
+
+struct loading {
+	struct table table;
+	struct pipe_ends *pipes;
+	uint32_t npipes; /* at most one for each file */
+	struct socket_pairs pairs;
+};
+
 static int changed(mayfly_error *err, const char *path, const char *how)
 {
 	return fail(err, MAYFLY_E_IO, "%s, which the program had open, %s", path, how);
@@ -240,10 +319,10 @@ static int load_named(struct process *p, const char *path, int flags, struct fil
 	return 0;
 }
 
-static int load_regular(struct process *p, const char *path, int flags, struct reader *r,
-			struct file **out, mayfly_error *err)
+static int load_named_regular(struct process *p, const char *path, int flags, struct reader *r,
+			      struct file **out, mayfly_error *err)
 {
-	uint64_t offset = get_u64(r), inode = get_u64(r), size = get_u64(r);
+	uint64_t inode = get_u64(r), size = get_u64(r);
 	uint64_t seconds = get_u64(r), nanoseconds = get_u64(r);
 	struct stat st;
 	int e = r->bad ? 0 : load_named(p, path, flags, out, err);
@@ -260,58 +339,113 @@ static int load_regular(struct process *p, const char *path, int flags, struct r
 		     (uint64_t)st.st_mtim.tv_nsec != nanoseconds))
 			return changed(err, path, "was changed since");
 	}
+	return 0;
+}
+
+static int load_same(const struct table *table, struct reader *r, const char *path, int flags,
+		     struct file **out)
+{
+	uint64_t earlier = get_count(r, table->count - 1);
+	struct file *file = r->bad ? NULL : table->files[earlier];
+
+	if (!file || file->kind != FILE_REGULAR || !vfs_is_unnamed(file)) {
+		r->bad = true;
+		return 0;
+	}
+	return vfs_open_same(file, flags & ~OPENING, path, out);
+}
+
+static int load_regular(struct process *p, const struct table *table, const char *path,
+			int flags, struct reader *r, struct file **out, mayfly_error *err)
+{
+	uint64_t offset = get_u64(r), form = get_count(r, FORM_SAME);
+	int e = 0;
+
+	if (r->bad)
+		return 0;
+	if (form == FORM_NAMED)
+		e = load_named_regular(p, path, flags, r, out, err);
+	else if (form == FORM_SAME)
+		e = load_same(table, r, path, flags, out);
+	else
+		e = vfs_load_unnamed(p->vfs, r, flags & ~OPENING, path, out);
+	if (e < 0 && form != FORM_NAMED)
+		return fail_errno(err, MAYFLY_E_NOMEM, -e, "making %s anew", path);
+	if (e < 0 || r->bad)
+		return e;
 	if (offset <= INT64_MAX && lseek((*out)->fd, (off_t)offset, SEEK_SET) < 0)
 		return changed(err, path, "cannot be positioned");
 	return 0;
 }
 
-/* Ends of pipes wait for each other in table->other. */
-static int load_pipe(struct process *p, struct table *table, int flags, struct reader *r,
+/* NULL, and errno: it cannot be made. */
+static struct pipe_ends *find_pipe(struct loading *l, uint64_t inode)
+{
+	struct pipe_ends *pipe = l->pipes;
+
+	for (; pipe < l->pipes + l->npipes; pipe++)
+		if (pipe->inode == inode)
+			return pipe;
+	*pipe = (struct pipe_ends){.inode = inode};
+	if (pipe2(pipe->fds, O_CLOEXEC | O_NONBLOCK) < 0)
+		return NULL;
+	l->npipes++;
+	return pipe;
+}
+
+/* Ends that nobody has got had been closed. */
+static void close_pipes(struct loading *l)
+{
+	for (uint32_t i = 0; i < l->npipes; i++) {
+		close(l->pipes[i].fds[0]);
+		close(l->pipes[i].fds[1]);
+	}
+}
+
+/* A descriptor of that end: the first, or one that was opened by /proc/self/fd. */
+static int take_end(struct pipe_ends *pipe, int flags)
+{
+	bool writes = (flags & O_ACCMODE) == O_WRONLY;
+	char path[32];
+
+	if ((flags & O_ACCMODE) != O_RDWR && !pipe->given[writes]) {
+		pipe->given[writes] = true;
+		return fcntl(pipe->fds[writes], F_DUPFD_CLOEXEC, 0);
+	}
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", pipe->fds[0]);
+	return open(path, (flags & O_ACCMODE) | O_NONBLOCK | O_CLOEXEC);
+}
+
+static int load_pipe(struct process *p, struct loading *l, int flags, struct reader *r,
 		     struct file **out)
 {
-	uint64_t inode = get_u64(r), waiting = get_count(r, MAX_PIPE);
-	_cleanup_free_ uint8_t *data = malloc(waiting + 1);
-	int fds[2] = {-1, -1}, mine = (flags & O_ACCMODE) == O_WRONLY;
+	uint64_t inode = get_u64(r), size = get_count(r, INT32_MAX);
+	uint64_t waiting = get_count(r, MAX_PIPE);
+	const uint8_t *data = r->data;
+	struct pipe_ends *pipe;
+	int fd;
 
-	if (!data)
-		return -ENOMEM;
-	get_bytes(r, data, waiting);
-	if (r->bad)
+	if (r->bad || waiting > r->left) {
+		r->bad = true;
 		return 0;
-	for (uint32_t i = 0; i < table->count; i++) {
-		/* inode, and 2 * descriptor + which end it is; 0: none waits */
-		if (table->other[2 * (size_t)i] != inode ||
-		    (int)(table->other[2 * (size_t)i + 1] & 1) != mine ||
-		    !table->other[2 * (size_t)i + 1])
-			continue;
-		fds[mine] = (int)(table->other[2 * (size_t)i + 1] >> 1);
-		table->other[2 * (size_t)i + 1] = 0;
-		break;
 	}
-	if (fds[mine] < 0) {
-		uint32_t i = 0;
-
-		if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
-			return -errno;
-		while (i < table->count && table->other[2 * (size_t)i + 1])
-			i++;
-		if (i == table->count) {
-			close(fds[!mine]);
-		} else {
-			table->other[2 * (size_t)i] = inode;
-			table->other[2 * (size_t)i + 1] =
-				(uint64_t)fds[!mine] << 1 | (uint64_t)!mine;
-		}
-		/* What waited goes in by the other end, while it is at hand. */
-		if (waiting && !mine) {
-			fcntl(fds[1], F_SETPIPE_SZ, (int)waiting);
-			if (write(fds[1], data, waiting) < 0)
-				r->bad = true;
-		}
-	} else if (waiting && !mine) {
-		r->bad = true; /* the reading end is always made first: see order_pipes() */
+	r->data += waiting;
+	r->left -= waiting;
+	pipe = find_pipe(l, inode);
+	if (!pipe)
+		return -errno;
+	if (size)
+		fcntl(pipe->fds[1], F_SETPIPE_SZ, (int)size);
+	/* Each that reads it tells the same. */
+	if (waiting && !pipe->filled) {
+		pipe->filled = true;
+		if (write(pipe->fds[1], data, waiting) != (ssize_t)waiting)
+			return -ENOBUFS;
 	}
-	*out = file_new_numbered(&p->files, FILE_PIPE, fds[mine], flags, "pipe");
+	fd = take_end(pipe, flags);
+	if (fd < 0)
+		return -errno;
+	*out = file_new_numbered(&p->files, FILE_PIPE, fd, flags, "pipe");
 	return *out ? 0 : -ENOMEM;
 }
 
@@ -339,11 +473,15 @@ static int load_event(struct process *p, int flags, struct reader *r, struct fil
 static int load_timer(struct process *p, int flags, struct reader *r, struct file **out)
 {
 	int clock = (int)get_count(r, CLOCK_BOOTTIME), fd;
+	bool went_off = get_count(r, 1);
 	struct itimerspec left;
 
 	get_bytes(r, &left, sizeof(left));
 	if (r->bad)
 		return 0;
+	/* It is to be readable at once; what repeats does so from now on. */
+	if (went_off)
+		left.it_value = (struct timespec){.tv_nsec = 1};
 	fd = timerfd_create(clock, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (fd < 0)
 		return -errno;
@@ -411,7 +549,17 @@ static struct file *stream_of(struct process *p, const char *path)
 	return NULL;
 }
 
-static int load_file(struct process *p, struct table *table, struct reader *r,
+static int load_socket(struct process *p, struct loading *l, int flags, struct reader *r,
+		       struct file **out, mayfly_error *err)
+{
+	int e = checkpoint_load_socket(p, &l->pairs, r, out, err);
+
+	if (*out)
+		(*out)->flags = flags;
+	return e;
+}
+
+static int load_file(struct process *p, struct loading *l, struct reader *r,
 		     struct watch_list *list, struct file **out, mayfly_error *err)
 {
 	enum file_kind kind = (enum file_kind)get_count(r, FILE_PATH);
@@ -423,7 +571,7 @@ static int load_file(struct process *p, struct table *table, struct reader *r,
 		return 0;
 	switch (kind) {
 	case FILE_REGULAR:
-		return load_regular(p, path, flags, r, out, err);
+		return load_regular(p, &l->table, path, flags, r, out, err);
 	case FILE_DIRECTORY:
 		e = load_named(p, path, flags | O_DIRECTORY, out, err);
 		if (e == 0)
@@ -439,7 +587,7 @@ static int load_file(struct process *p, struct table *table, struct reader *r,
 	case FILE_PATH:
 		return load_named(p, path, flags | O_PATH, out, err);
 	case FILE_PIPE:
-		e = load_pipe(p, table, flags, r, out);
+		e = load_pipe(p, l, flags, r, out);
 		break;
 	case FILE_EVENT:
 		e = load_event(p, flags, r, out);
@@ -455,7 +603,7 @@ static int load_file(struct process *p, struct table *table, struct reader *r,
 		e = load_epoll(p, r, list, out);
 		break;
 	case FILE_SOCKET:
-		r->bad = true;
+		return load_socket(p, l, flags, r, out, err);
 	}
 	return e < 0 ? fail_errno(err, MAYFLY_E_NOMEM, -e, "making %s anew", path) : 0;
 }
@@ -488,34 +636,49 @@ static int load_slots(struct process *p, struct table *table, struct reader *r,
 	return 0;
 }
 
+static int load_all(struct process *p, struct loading *l, struct watch_list *lists,
+		    struct reader *r, mayfly_error *err)
+{
+	uint32_t count = l->table.count;
+	int e = 0;
+
+	for (uint32_t i = 0; e == 0 && !r->bad && i < count; i++)
+		e = load_file(p, l, r, &lists[i], &l->table.files[i], err);
+	if (e == 0 && !r->bad)
+		e = load_slots(p, &l->table, r, err);
+	for (uint32_t i = 0; e == 0 && !r->bad && i < count; i++)
+		load_watches(p, &l->table, &lists[i]);
+	return e;
+}
+
 int checkpoint_load_files(struct process *p, struct reader *r, mayfly_error *err)
 {
 	uint32_t count = (uint32_t)get_count(r, MAX_OPEN);
-	struct table table = {.count = count};
+	struct loading l = {.table.count = count};
 	struct watch_list *lists;
 	int e = 0;
 
 	/* Each takes bytes, so the count cannot be much larger than the snapshot. */
 	if (r->bad || count > r->left / 16)
 		return fail(err, MAYFLY_E_FORMAT, "the snapshot's list of files is damaged");
-	table.files = calloc(count + 1, sizeof(*table.files));
-	table.other = calloc(count + 1, 2 * sizeof(*table.other));
+	/* Each has a descriptor, and the three streams are there. */
+	if (count > p->files.max + 3)
+		return fail(err, MAYFLY_E_LIMIT,
+			    "the program has %u files open; it may have %u", count,
+			    p->files.max);
+	l.table.files = calloc(count + 1, sizeof(*l.table.files));
+	l.pipes = calloc(count + 1, sizeof(*l.pipes));
 	lists = calloc(count + 1, sizeof(*lists));
-	if (!table.files || !table.other || !lists)
+	if (!l.table.files || !l.pipes || !lists)
 		e = fail(err, MAYFLY_E_NOMEM, "no memory for a table of files");
-	for (uint32_t i = 0; e == 0 && !r->bad && i < count; i++)
-		e = load_file(p, &table, r, &lists[i], &table.files[i], err);
-	if (e == 0 && !r->bad)
-		e = load_slots(p, &table, r, err);
-	for (uint32_t i = 0; e == 0 && !r->bad && i < count; i++)
-		load_watches(p, &table, &lists[i]);
-	for (uint32_t i = 0; table.files && i < count; i++)
-		file_put(table.files[i]);
-	for (uint32_t i = 0; table.other && i < count; i++)
-		if (table.other[2 * (size_t)i + 1])
-			close((int)(table.other[2 * (size_t)i + 1] >> 1));
-	free(table.files);
-	free(table.other);
+	else
+		e = load_all(p, &l, lists, r, err);
+	for (uint32_t i = 0; l.table.files && i < count; i++)
+		file_put(l.table.files[i]);
+	close_pipes(&l);
+	socket_pairs_fini(&l.pairs);
+	free(l.table.files);
+	free(l.pipes);
 	free(lists);
 	if (e == 0 && r->bad)
 		e = fail(err, MAYFLY_E_FORMAT, "the snapshot's list of files is damaged");

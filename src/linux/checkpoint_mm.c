@@ -313,6 +313,8 @@ int checkpoint_reset_mm(struct process *p, struct mayfly_snapshot *snap, mayfly_
 		return fail(err, MAYFLY_E_NOMEM, "mapping a snapshot's memory again");
 	p->inst.host_pages = mm->host_wrote;
 	p->inst.skip_chunks = mm->remapped;
+	p->inst.fixed_chunks = mm->fixed_chunks;
+	p->inst.fixed_pages = mm->fixed_pages;
 	r = instance_restore(&p->inst, snap, true, err);
 	if (r == 0)
 		memset(mm->host_wrote, 0,

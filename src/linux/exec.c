@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "core/error.h"
+#include "linux/functions.h"
 #include "linux/mm_areas.h"
 #include "linux/process.h"
 #include "loader/elf_file.h"
@@ -412,6 +413,7 @@ static int load(struct process *p, struct task *t, struct image *image,
 	r = load_image(p, image, pie, err);
 	if (r < 0)
 		return r;
+	functions_load(p, &image->elf, image->file->fd, image->bias);
 	p->mm.brk_start = p->mm.brk = image->end;
 	p->mm.entry = image->elf.eh.e_entry + image->bias;
 	p->mm.phdr = image->phdr;

@@ -24,7 +24,7 @@ static int host_futex(uint32_t *word, int op, uint32_t value, uint64_t value2, u
 static int64_t wait_on(struct task *t, uint64_t va, uint32_t value, clockid_t clock,
 		       const struct timespec *deadline)
 {
-	const uint32_t *word = mm_word(&t->process->mm, va);
+	const uint32_t *word = mm_word(&t->process->mm, va, false);
 	int r;
 
 	if (!word)
@@ -69,8 +69,8 @@ static int64_t futex_wait(struct task *t, const uint64_t a[6], bool absolute)
 
 static int64_t futex_on_two(struct task *t, const uint64_t a[6], int op)
 {
-	uint32_t *first = mm_word(&t->process->mm, a[0]);
-	uint32_t *second = mm_word(&t->process->mm, a[4]);
+	uint32_t *first = mm_word(&t->process->mm, a[0], false);
+	uint32_t *second = mm_word(&t->process->mm, a[4], op == FUTEX_WAKE_OP);
 
 	if (!first || !second)
 		return (a[0] | a[4]) % sizeof(*first) ? -EINVAL : -EFAULT;
@@ -93,7 +93,7 @@ int64_t sys_futex(struct task *t, const uint64_t a[6])
 	case FUTEX_WAKE_BITSET:
 		if (op == FUTEX_WAKE_BITSET && !(uint32_t)a[5])
 			return -EINVAL;
-		word = mm_word(&t->process->mm, a[0]);
+		word = mm_word(&t->process->mm, a[0], false);
 		/* Linux does not look at the memory of a private futex to wake no one. */
 		if (!word && a[1] & FUTEX_PRIVATE_FLAG && a[0] % sizeof(*word) == 0 &&
 		    a[0] < PROG_VA_END)

@@ -67,7 +67,7 @@ static int64_t lock(struct task *t, uint64_t va, clockid_t clock,
 	struct process *p = t->process;
 
 	for (;;) {
-		uint32_t *word = mm_word(&p->mm, va), held = 0;
+		uint32_t *word = mm_word(&p->mm, va, true), held = 0;
 		int r;
 
 		if (!word)
@@ -88,7 +88,7 @@ static int64_t lock(struct task *t, uint64_t va, clockid_t clock,
 static int64_t try_once(struct task *t, uint64_t va)
 {
 	struct process *p = t->process;
-	uint32_t *word = mm_word(&p->mm, va), held = 0;
+	uint32_t *word = mm_word(&p->mm, va, true), held = 0;
 	int r;
 
 	if (!word)
@@ -103,7 +103,7 @@ static int64_t try_once(struct task *t, uint64_t va)
 static int64_t unlock(struct task *t, uint64_t va)
 {
 	struct process *p = t->process;
-	uint32_t *word = mm_word(&p->mm, va), value;
+	uint32_t *word = mm_word(&p->mm, va, true), value;
 	int r = 0;
 
 	if (!word)

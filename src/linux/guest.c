@@ -28,6 +28,10 @@ _Static_assert(PROG_VVAR_GPA >= PROG_THREADS_GPA + PROG_MAX_VCPUS * 4096, "so do
 
 static void free_guest(struct guest *guest)
 {
+	struct program_guest *g = program_guest_of(guest);
+
+	manifest_fini(&g->functions);
+	free(g->functions_problem);
 	guest_fini(guest);
 	free(guest);
 }
@@ -121,28 +125,48 @@ void program_build_thread(uint8_t *private_mem, uint32_t number)
 			      PROG_THREADS_VA + (number + 1) * PAGE_SIZE, PROG_PORT_SYSCALL);
 }
 
+/* As bytes: the memory size; the table of functions, if there are any. */
 static int encode(const struct guest *guest, uint8_t **out, size_t *len, mayfly_error *err)
 {
 	const struct program_guest *g = (const struct program_guest *)guest;
+	_cleanup_free_ uint8_t *functions = NULL;
+	size_t functions_len = 0;
+	int r = 0;
 
-	*len = sizeof(g->memory);
+	if (g->functions.nexports)
+		r = manifest_encode(&g->functions, &functions, &functions_len, err);
+	if (r < 0)
+		return r;
+	*len = sizeof(g->memory) + functions_len;
 	*out = malloc(*len);
 	if (!*out)
 		return fail(err, MAYFLY_E_NOMEM, "no memory to save a snapshot");
-	memcpy(*out, &g->memory, *len);
+	memcpy(*out, &g->memory, sizeof(g->memory));
+	if (functions_len)
+		memcpy(*out + sizeof(g->memory), functions, functions_len);
 	return 0;
 }
 
 static int decode(const uint8_t *data, size_t len, struct guest **out, mayfly_error *err)
 {
+	struct guest *guest = NULL;
 	uint64_t memory;
+	int r;
 
-	if (len != sizeof(memory))
+	if (len < sizeof(memory))
 		return fail(err, MAYFLY_E_FORMAT, "the description of the program is damaged");
 	memcpy(&memory, data, sizeof(memory));
 	if (memory < PROGRAM_MIN_MEMORY || memory > PROGRAM_MAX_MEMORY)
 		return fail(err, MAYFLY_E_FORMAT, "the program's memory size makes no sense");
-	return program_guest_new(memory, out, err);
+	r = program_guest_new(memory, &guest, err);
+	if (r == 0 && len > sizeof(memory))
+		r = manifest_decode(data + sizeof(memory), len - sizeof(memory), PROG_LOW_VA,
+				    PROG_VA_END, &program_guest_of(guest)->functions, err);
+	if (r == 0)
+		*out = guest;
+	else if (guest)
+		guest_put(guest);
+	return r;
 }
 
 const struct guest_kind program_guest_kind = {

@@ -3,6 +3,7 @@
 #ifndef MAYFLY_LINUX_GUEST_H
 #define MAYFLY_LINUX_GUEST_H
 
+#include "function/manifest.h"
 #include "snapshot/snapshot.h"
 
 /* KVM keeps tables for each page of a slot, touched or not: those of 256 MiB take 0.2 ms to make. */
@@ -13,9 +14,20 @@
 struct program_guest {
 	struct guest base;
 	uint64_t memory; /* bytes that may be charged */
+	/*
+	 * What it exports, set when the program is loaded (functions.h): of it all processes
+	 * descend that have this guest. Or what is wrong with what it declares, not saved.
+	 */
+	struct manifest functions;
+	char *functions_problem;
 };
 
 extern const struct guest_kind program_guest_kind;
+
+static inline struct program_guest *program_guest_of(struct guest *guest)
+{
+	return (struct program_guest *)guest;
+}
 
 /* An empty guest for so much memory; guest_put(). Errors: INVALID, NOMEM. */
 int program_guest_new(uint64_t memory, struct guest **out, mayfly_error *err);

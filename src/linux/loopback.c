@@ -15,12 +15,12 @@
 
 struct pending {
 	struct pending *next;
-	int fd;
-	struct socket_name local, peer;
+	struct loopback_accepted connection;
 };
 
 struct loopback {
 	atomic_uint refs;
+	atomic_ullong pairs;
 	pthread_mutex_t lock;
 	struct endpoint *buckets[BUCKETS];
 	uint32_t npending;
@@ -57,6 +57,11 @@ void loopback_put(struct loopback *lb)
 	rights_free(lb->rights);
 	pthread_mutex_destroy(&lb->lock);
 	free(lb);
+}
+
+uint64_t loopback_pair(struct loopback *lb)
+{
+	return atomic_fetch_add(&lb->pairs, 1) + 1;
 }
 
 struct rights *loopback_rights(struct loopback *lb)
@@ -231,7 +236,7 @@ static void discard(struct pending *queue)
 	while (queue != NULL) {
 		struct pending *next = queue->next;
 
-		close(queue->fd);
+		close(queue->connection.fd);
 		free(queue);
 		queue = next;
 	}
@@ -367,8 +372,12 @@ int endpoint_listen(struct loopback *lb, struct endpoint *ep, int backlog, int *
 	return r;
 }
 
-static void enqueue(struct loopback *lb, struct endpoint *ep, struct pending *pending)
+/* Takes `pending` on success. Under the lock. */
+static int enqueue(struct loopback *lb, struct endpoint *ep, struct pending *pending)
 {
+	if (ep->npending >= ep->backlog || lb->npending >= LOOPBACK_PENDING_MAX ||
+	    write(ep->wake, "", 1) != 1)
+		return -EAGAIN;
 	if (ep->last != NULL)
 		ep->last->next = pending;
 	else
@@ -376,6 +385,7 @@ static void enqueue(struct loopback *lb, struct endpoint *ep, struct pending *pe
 	ep->last = pending;
 	ep->npending++;
 	lb->npending++;
+	return 0;
 }
 
 /* The listener's view: IPv4 is mapped where it listens on IPv6. */
@@ -386,30 +396,57 @@ static void localise(struct socket_name *name, int domain)
 }
 
 int loopback_connect(struct loopback *lb, const struct loopback_target *to,
-		     const struct socket_name *from, int fd)
+		     const struct socket_name *from, int fd, uint64_t pair)
 {
 	struct pending *pending = malloc(sizeof(*pending));
 	struct endpoint *ep;
-	int r = 0;
+	int r = -ECONNREFUSED;
 
 	if (pending == NULL)
 		return -ENOMEM;
-	*pending = (struct pending){.fd = fd, .local = to->name, .peer = *from};
+	*pending = (struct pending){
+		.connection = {.fd = fd, .pair = pair, .local = to->name, .peer = *from}};
 	pthread_mutex_lock(&lb->lock);
 	ep = find(lb, to);
-	if (ep == NULL || !ep->listening)
-		r = -ECONNREFUSED;
-	else if (ep->npending >= ep->backlog || lb->npending >= LOOPBACK_PENDING_MAX ||
-		 write(ep->wake, "", 1) != 1)
-		r = -EAGAIN;
-	if (r == 0) {
-		localise(&pending->local, ep->domain);
-		localise(&pending->peer, ep->domain);
-		enqueue(lb, ep, pending);
+	if (ep != NULL && ep->listening) {
+		localise(&pending->connection.local, ep->domain);
+		localise(&pending->connection.peer, ep->domain);
+		r = enqueue(lb, ep, pending);
 	}
 	pthread_mutex_unlock(&lb->lock);
 	if (r < 0)
 		free(pending);
+	return r;
+}
+
+int endpoint_queue(struct loopback *lb, struct endpoint *ep,
+		   const struct loopback_accepted *waiting)
+{
+	struct pending *pending = malloc(sizeof(*pending));
+	int r = -EINVAL;
+
+	if (pending == NULL)
+		return -ENOMEM;
+	*pending = (struct pending){.connection = *waiting};
+	pthread_mutex_lock(&lb->lock);
+	if (ep->listening)
+		r = enqueue(lb, ep, pending);
+	pthread_mutex_unlock(&lb->lock);
+	if (r < 0)
+		free(pending);
+	return r;
+}
+
+int endpoint_each(struct loopback *lb, struct endpoint *ep,
+		  int (*each)(void *context, const struct loopback_accepted *waiting),
+		  void *context)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&lb->lock);
+	for (const struct pending *p = ep->first; p != NULL && r == 0; p = p->next)
+		r = each(context, &p->connection);
+	pthread_mutex_unlock(&lb->lock);
 	return r;
 }
 
@@ -440,9 +477,7 @@ int endpoint_accept(struct loopback *lb, struct endpoint *ep, int read_fd,
 	pthread_mutex_unlock(&lb->lock);
 	if (pending == NULL)
 		return r;
-	out->fd = pending->fd;
-	out->local = pending->local;
-	out->peer = pending->peer;
+	*out = pending->connection;
 	free(pending);
 	return 0;
 }

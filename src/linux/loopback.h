@@ -67,6 +67,8 @@ struct loopback;
 struct loopback *loopback_new(void);
 struct loopback *loopback_get(struct loopback *lb);
 void loopback_put(struct loopback *lb);
+/* A number that no other connection within the process has, for both of its ends. */
+uint64_t loopback_pair(struct loopback *lb);
 /* SCM_RIGHTS under way within the process: socket_rights.h. */
 struct rights *loopback_rights(struct loopback *lb);
 
@@ -90,11 +92,20 @@ void endpoint_stop(struct loopback *lb, struct endpoint *ep);
 
 struct loopback_accepted {
 	int fd; /* the caller's */
+	uint64_t pair;
 	struct socket_name local, peer;
 };
 /* The next connection. `read_fd`: of the pipe. -EAGAIN; -EINVAL: it does not listen. */
 int endpoint_accept(struct loopback *lb, struct endpoint *ep, int read_fd,
 		    struct loopback_accepted *out);
+
+/* For snapshots: each connection that waits, oldest first; what it has stays its own. */
+int endpoint_each(struct loopback *lb, struct endpoint *ep,
+		  int (*each)(void *context, const struct loopback_accepted *waiting),
+		  void *context);
+/* Have one wait; it goes over on success. -EINVAL: it does not listen; -EAGAIN, -ENOMEM. */
+int endpoint_queue(struct loopback *lb, struct endpoint *ep,
+		   const struct loopback_accepted *waiting);
 
 /* Whom one asks for. */
 struct loopback_target {
@@ -103,11 +114,11 @@ struct loopback_target {
 	uint64_t device, inode;
 };
 /*
- * Connect: `fd` is the listener's end of the connection and goes over on success. `from`, and
- * `to->name`, are what it is told. -ECONNREFUSED; -EAGAIN: the queue is full. -ENOMEM.
+ * Connect: `fd` is the listener's end of the connection `pair` and goes over on success. `from`,
+ * and `to->name`, are what it is told. -ECONNREFUSED; -EAGAIN: the queue is full. -ENOMEM.
  */
 int loopback_connect(struct loopback *lb, const struct loopback_target *to,
-		     const struct socket_name *from, int fd);
+		     const struct socket_name *from, int fd, uint64_t pair);
 /* Whether somebody listens there. */
 bool loopback_listens(struct loopback *lb, const struct loopback_target *to);
 /* The endpoint that gets what is sent there, counted; or NULL. */

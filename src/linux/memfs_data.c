@@ -178,16 +178,12 @@ static void spill(struct memnode *node)
 	leave_idle(node);
 }
 
-/* To a memfd. */
-static int enliven(struct memnode *node)
+/* To the memfd `fd`, which goes over, also on failure. */
+static int move_to(struct memnode *node, int fd)
 {
-	int fd, r;
+	int r = write_sparse(fd, node->bytes, node->size);
 
-	if (node->fd >= 0)
-		return 0;
-	if ((fd = new_memfd()) < 0)
-		return fd;
-	if ((r = write_sparse(fd, node->bytes, node->size)) < 0) {
+	if (r < 0) {
 		close(fd);
 		return r;
 	}
@@ -197,6 +193,17 @@ static int enliven(struct memnode *node)
 	free(node->bytes);
 	node->bytes = NULL;
 	return 0;
+}
+
+/* To a memfd. */
+static int enliven(struct memnode *node)
+{
+	int fd;
+
+	if (node->fd >= 0)
+		return 0;
+	fd = new_memfd();
+	return fd < 0 ? fd : move_to(node, fd);
 }
 
 static void settle(struct memnode *node)
@@ -333,6 +340,19 @@ int memdata_set_memfd_locked(struct memnode *node, const char *name, bool sealin
 {
 	node->fd = memfd_create(name, MFD_CLOEXEC | (sealing ? MFD_ALLOW_SEALING : 0));
 	return node->fd >= 0 ? 0 : errno == EMFILE ? -ENFILE : -errno;
+}
+
+int memdata_to_memfd_locked(struct memnode *node, const char *name, int seals)
+{
+	int r = memdata_set_memfd_locked(node, name, seals != F_SEAL_SEAL), fd = node->fd;
+
+	if (r < 0)
+		return r;
+	node->fd = -1;
+	r = move_to(node, fd);
+	if (r == 0 && seals != F_SEAL_SEAL && fcntl(fd, F_ADD_SEALS, seals) < 0)
+		r = -errno;
+	return r;
 }
 
 /* --- Size and times ----------------------------------------------------------------------- */

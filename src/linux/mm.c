@@ -566,6 +566,8 @@ void mm_fini(struct mm *mm)
 	free(mm->areas);
 	free(mm->host_wrote);
 	free(mm->remapped);
+	free(mm->fixed_chunks);
+	free(mm->fixed_pages);
 	free(mm->pieces);
 	free((void *)mm->chunk_table);
 	pthread_rwlock_destroy(&mm->lock);

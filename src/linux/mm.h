@@ -89,6 +89,12 @@ struct mm {
 	 */
 	uint64_t *host_wrote;
 	uint64_t *remapped;
+	/*
+	 * Chunks that were remapped in some run before, and which of their pages the snapshot's
+	 * areas do not have writable: see struct instance.
+	 */
+	uint64_t *fixed_chunks;
+	uint64_t *fixed_pages;
 };
 
 /* --- For system calls on guest memory ----------------------------------------------------- */
@@ -115,18 +121,14 @@ ssize_t mm_read_string(struct mm *mm, char *to, size_t size, uint64_t va);
  * faults by itself, and for nothing else: memory there may vanish at any time. Fills iov[],
  * at most `max` entries, gives how many; fewer bytes than asked if the range leaves the mapped
  * areas or max is reached; -EFAULT if not even the first byte is mapped. len 0 gives 0. A guest
- * that asks for more than the kernel's MAX_RW_COUNT gets that.
+ * that asks for more than the kernel's MAX_RW_COUNT gets that. `write`: the host will write
+ * there, which a restore has to know; not to be said of what is only read, as each page that is
+ * written costs it a copy.
  */
-int mm_iov(struct mm *mm, uint64_t va, uint64_t len, struct iovec *iov, int max);
-/*
- * A guest's struct iovec[count] as the host's. At most MM_MAX_IOV of them: -EINVAL. iov[] has
- * room for `max`; *total gets the bytes. As Linux: lengths over SSIZE_MAX: -EINVAL.
- */
-int mm_guest_iov(struct mm *mm, uint64_t va, uint64_t count, struct iovec *iov, int max,
-		 uint64_t *total);
+int mm_iov(struct mm *mm, uint64_t va, uint64_t len, struct iovec *iov, int max, bool write);
 
-/* The host address of an aligned word in guest memory for futex(2), or NULL. */
-uint32_t *mm_word(struct mm *mm, uint64_t va);
+/* The host address of an aligned word in guest memory for futex(2), or NULL. `write`: as above. */
+uint32_t *mm_word(struct mm *mm, uint64_t va, bool write);
 
 /* Account for memory that is not mapped, such as memfs's. False: the limit is reached. */
 bool mm_charge(struct mm *mm, uint64_t bytes);

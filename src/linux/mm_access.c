@@ -78,9 +78,9 @@ static int view(struct mm *mm, uint64_t va, uint64_t len, struct iovec *iov, int
 	return n ? n : -EFAULT;
 }
 
-int mm_iov(struct mm *mm, uint64_t va, uint64_t len, struct iovec *iov, int max)
+int mm_iov(struct mm *mm, uint64_t va, uint64_t len, struct iovec *iov, int max, bool write)
 {
-	return view(mm, va, len, iov, max, true);
+	return view(mm, va, len, iov, max, write);
 }
 
 /*
@@ -165,53 +165,11 @@ ssize_t mm_read_string(struct mm *mm, char *to, size_t size, uint64_t va)
 	return -ENAMETOOLONG;
 }
 
-int mm_guest_iov(struct mm *mm, uint64_t va, uint64_t count, struct iovec *iov, int max,
-		 uint64_t *total)
-{
-	struct {
-		uint64_t base, len;
-	} guest[64] = {{0, 0}};
-	uint64_t sum = 0;
-	int n = 0;
-
-	if (count > MM_MAX_IOV)
-		return -EINVAL;
-	for (uint64_t at = 0; at < count; at += ARRAY_SIZE(guest)) {
-		uint64_t some = count - at < ARRAY_SIZE(guest) ? count - at : ARRAY_SIZE(guest);
-
-		if (mm_read(mm, guest, va + at * sizeof(guest[0]), some * sizeof(guest[0])) < 0)
-			return -EFAULT;
-		for (uint64_t i = 0; i < some; i++) {
-			uint64_t len = guest[i].len;
-			int got;
-
-			if (len > SSIZE_MAX)
-				return -EINVAL;
-			if (len > MAX_RW_COUNT - sum)
-				len = MAX_RW_COUNT - sum;
-			if (!len || n == max)
-				continue;
-			got = view(mm, guest[i].base, len, iov + n, max - n, true);
-			if (got < 0) {
-				if (!n)
-					return -EFAULT;
-				*total = sum;
-				return n;
-			}
-			for (int j = n; j < n + got; j++)
-				sum += iov[j].iov_len;
-			n += got;
-		}
-	}
-	*total = sum;
-	return n;
-}
-
-uint32_t *mm_word(struct mm *mm, uint64_t va)
+uint32_t *mm_word(struct mm *mm, uint64_t va, bool write)
 {
 	struct iovec iov = {NULL, 0};
 
-	if (va % sizeof(uint32_t) || view(mm, va, sizeof(uint32_t), &iov, 1, true) != 1)
+	if (va % sizeof(uint32_t) || view(mm, va, sizeof(uint32_t), &iov, 1, write) != 1)
 		return NULL;
 	return iov.iov_base;
 }

@@ -10,13 +10,38 @@
 #include "linux/mm_chunks.h"
 #include "snapshot/instance.h"
 
+/* Of a bitmap with a bit for each page of a chunk. */
+#define CHUNK_WORDS (MM_CHUNK / PAGE_SIZE / 64)
+
 int mm_track(struct mm *mm)
 {
 	mm->host_wrote = calloc(bitmap_words(mm->chunks_gpa / PAGE_SIZE +
 					     mm->max_chunks * (MM_CHUNK / PAGE_SIZE)),
 				sizeof(uint64_t));
 	mm->remapped = calloc(bitmap_words(mm->max_chunks), sizeof(uint64_t));
-	return mm->host_wrote && mm->remapped ? 0 : -ENOMEM;
+	mm->fixed_chunks = calloc(bitmap_words(mm->max_chunks), sizeof(uint64_t));
+	mm->fixed_pages =
+		calloc((size_t)mm->max_chunks * CHUNK_WORDS, sizeof(*mm->fixed_pages));
+	return mm->host_wrote && mm->remapped && mm->fixed_chunks && mm->fixed_pages ? 0
+										     : -ENOMEM;
+}
+
+/* Which pages of the piece at `start`, in this chunk, are not to be restored by copying. */
+static void note_fixed(struct mm *mm, uint64_t start, uint32_t chunk)
+{
+	uint64_t *fixed = mm->fixed_pages + (size_t)chunk * CHUNK_WORDS;
+	uint64_t end = start + MM_CHUNK;
+
+	bitmap_set(mm->fixed_chunks, chunk);
+	memset(fixed, 0xff, CHUNK_WORDS * sizeof(*fixed));
+	for (size_t i = area_find(mm, start); i < mm->nareas && mm->areas[i].start < end; i++) {
+		const struct area *a = &mm->areas[i];
+		uint64_t from = a->start > start ? a->start : start;
+		uint64_t to = a->end < end ? a->end : end;
+
+		for (; a->prot & PROT_WRITE && from < to; from += PAGE_SIZE)
+			bitmap_clear(fixed, (from - start) / PAGE_SIZE);
+	}
 }
 
 int mm_adopt_chunk(struct mm *mm, uint64_t va, uint32_t chunk)
@@ -97,6 +122,8 @@ int mm_apply(struct mm *mm, bool again)
 			continue;
 		if (apply_piece(mm, (e >> 24) * MM_CHUNK) < 0)
 			return -ENOMEM;
+		if (again)
+			note_fixed(mm, (e >> 24) * MM_CHUNK, (uint32_t)(e & 0xffffff) - 1);
 	}
 	if (mm->remapped)
 		memset(mm->remapped, 0, bitmap_words(mm->max_chunks) * sizeof(uint64_t));

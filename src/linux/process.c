@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include "linux/exec.h"
+#include "linux/functions.h"
 #include "linux/guest.h"
 #include "linux/mm_areas.h"
 #include "linux/task.h"
@@ -116,6 +117,7 @@ static void task_end(struct task *t)
 		return;
 	if (t->main || t->tid == PROCESS_PID)
 		t->process->leader_status = t->exit_status;
+	functions_task_ends(t);
 	task_farewell(t);
 	task_free(t);
 }
@@ -241,6 +243,14 @@ void process_notice(struct process *p, unsigned bit, const char *format, ...)
 
 /* --- Pausing ------------------------------------------------------------------------------ */
 
+bool process_paused(struct process *p, uint32_t point)
+{
+	if (!decide(p, PROCESS_PAUSED, (int)point))
+		return false;
+	p->pause_point = point;
+	return true;
+}
+
 bool process_pause(struct task *t, uint32_t bit)
 {
 	struct process *p = t->process;
@@ -249,9 +259,8 @@ bool process_pause(struct task *t, uint32_t bit)
 		t->pause_passed = false;
 		return false;
 	}
-	if (!decide(p, PROCESS_PAUSED, (int)bit))
+	if (!process_paused(p, bit))
 		return false;
-	p->pause_point = bit;
 	t->pause_passed = true;
 	return true;
 }
@@ -283,8 +292,9 @@ bool process_at_main(struct task *t)
 	p->main_armed = false;
 	mm_poke(&p->mm, p->main_va, NULL, 0, p->main_byte);
 	t->regs.rip = p->main_va;
-	if (decide(p, PROCESS_PAUSED, MAYFLY_PAUSE_MAIN))
-		p->pause_point = MAYFLY_PAUSE_MAIN;
+	/* It may be left of an earlier run. */
+	if (p->pause_at & MAYFLY_PAUSE_MAIN)
+		process_paused(p, MAYFLY_PAUSE_MAIN);
 	return true;
 }
 
@@ -387,17 +397,12 @@ static void report_end(const struct process *p, mayfly_process_end *end)
 	}
 }
 
-int process_run(struct process *p, uint32_t pause_at, mayfly_process_end *end,
-		mayfly_error *err)
+int process_go(struct process *p, uint32_t pause_at, mayfly_error *err)
 {
 	bool limited = p->timeout_ns || p->cpu_limit_ns;
 	uint64_t began = watchdog_now();
-	int r = 0;
+	int r = begin(p, pause_at, err);
 
-	if (pause_at & MAYFLY_PAUSE_MAIN)
-		r = arm_main(p, err);
-	if (r == 0)
-		r = begin(p, pause_at, err);
 	if (r < 0)
 		return r;
 	if (limited) {
@@ -424,8 +429,23 @@ int process_run(struct process *p, uint32_t pause_at, mayfly_process_end *end,
 			*err = p->error;
 		return p->error.code;
 	}
-	report_end(p, end);
 	return 0;
+}
+
+int process_run(struct process *p, uint32_t pause_at, mayfly_process_end *end,
+		mayfly_error *err)
+{
+	int r = 0;
+
+	if (pause_at & MAYFLY_PAUSE_MAIN)
+		r = arm_main(p, err);
+	if (r == 0 && p->state == PROCESS_PAUSED)
+		r = functions_settle(p, err);
+	if (r == 0)
+		r = process_go(p, pause_at, err);
+	if (r == 0)
+		report_end(p, end);
+	return r;
 }
 
 void process_interrupt(struct process *p)

@@ -6,7 +6,7 @@
  * Files of this directory: process.c (life), task.c (run loop, clone, exit), mm*.c (address
  * space), exec.c (ELF, stack), files.c (descriptor table), vfs*.c, memfs.c, procfs.c (paths),
  * sys_*.c (families of system calls), table.c (dispatch), trace.c (--trace), checkpoint.c
- * (snapshots).
+ * (snapshots), functions.c (calls by the host).
  *
  * System calls. One function each, int64_t sys_NAME(struct task *t, const uint64_t a[6]): the
  * result, or -errno. a[] are the guest's registers as they are: hostile. Guest memory is
@@ -51,6 +51,7 @@
 #define ERESTART_RESTARTBLOCK 516 /* as NOHAND, by way of restart_syscall(2) */
 
 struct process;
+struct function_call;
 
 #define TASK_NO_SYSCALL UINT64_MAX
 
@@ -104,6 +105,7 @@ struct task {
 	bool in_ring0;	   /* the vCPU stopped there: it must be put back to ring 3 */
 	bool not_entered;  /* it was kicked before it went into the VM */
 	bool pause_passed; /* it goes on from a point at which it was paused: not again there */
+	bool call_over; /* the host's call returned: signals wait until the process goes on */
 	atomic_bool in_guest;
 	/* The last page fault, and how often it came in a row. */
 	uint64_t fault_va, fault_rip;
@@ -238,6 +240,8 @@ struct process {
 	void *notice_context;
 	atomic_uint noticed; /* bits: what was said once */
 	uint32_t pause_at;   /* MAYFLY_PAUSE_: bits */
+
+	struct function_call *call; /* functions.c's; NULL: no function was called yet */
 };
 
 /* --- Waiting (task.c) --------------------------------------------------------------------- */

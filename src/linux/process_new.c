@@ -8,6 +8,7 @@
 
 #include "linux/checkpoint.h"
 #include "linux/exec.h"
+#include "linux/functions.h"
 #include "linux/mm_areas.h"
 #include "linux/netpolicy.h"
 #include "linux/task.h"
@@ -515,6 +516,7 @@ void process_free(struct process *p)
 {
 	if (!p)
 		return;
+	functions_fini(p);
 	while (p->tasks)
 		task_free(p->tasks);
 	sockets_end(p);

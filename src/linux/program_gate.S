@@ -30,6 +30,33 @@ program_gate_start:
 	movl	$15, %eax			/* rt_sigreturn */
 	syscall
 	ud2
+
+/*
+ * PROG_GATE_CALL. In: rax: the function; rdi, rsi, rdx, r10, r8, r9: its arguments, with r10 for
+ * rcx, which SYSRET takes; rbx: address of those for xmm0 to xmm7, or 0; rsp: further ones, 16-byte
+ * aligned. Out, by OUT with PROG_SYS_RETURN: rdi, rsi, rdx: what it left in rax, rdx, xmm0; rsp as
+ * it was.
+ */
+	.org	program_gate_start + (PROG_GATE_CALL - PROG_GATE_VA), 0xcc
+	movq	%r10, %rcx			/* the fourth argument */
+	testq	%rbx, %rbx			/* are there any for vector registers? */
+	jz	1f
+	movq	0(%rbx), %xmm0
+	movq	8(%rbx), %xmm1
+	movq	16(%rbx), %xmm2
+	movq	24(%rbx), %xmm3
+	movq	32(%rbx), %xmm4
+	movq	40(%rbx), %xmm5
+	movq	48(%rbx), %xmm6
+	movq	56(%rbx), %xmm7
+1:	call	*%rax				/* rsp is 16-byte aligned before it */
+	movq	%rax, %rdi			/* the result, whatever its type is */
+	movq	%rdx, %rsi
+	movq	%xmm0, %rdx
+	movl	$PROG_SYS_RETURN, %eax
+	outb	%al, $PROG_PORT_SYSCALL		/* as SYSCALL, without ring 0 */
+	ud2					/* the host goes on elsewhere */
+	.org	program_gate_start + (PROG_GATE_CALL - PROG_GATE_VA) + PROG_GATE_CALL_SIZE, 0xcc
 program_gate_end:
 
 	.section .note.GNU-stack, "", @progbits

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/codec.h"
 #include "linux/process.h"
 #include "linux/trace.h"
 
@@ -195,7 +196,7 @@ static bool ignored_action(const struct guest_sigaction *action, int signo)
  * Whether a signal is dropped as it arrives. Blocked ones are not: the action may be another
  * when they are taken. For the process its first task decides, as on Linux.
  */
-static bool is_ignored(const struct process *p, const struct task *t, int signo)
+static bool is_ignored(struct process *p, const struct task *t, int signo)
 {
 	if (!t)
 		t = process_task(p, PROCESS_PID);
@@ -632,4 +633,121 @@ int64_t signal_deliver(struct task *t, int64_t result)
 		signal_mask_pop(t, false);
 	} while (again);
 	return (int64_t)t->regs.rax;
+}
+
+/* --- Snapshots ---------------------------------------------------------------------------- */
+
+/* As many as the queues may hold, with those of timers, and one of each standard signal. */
+#define SAVED_MAX (SIG_QUEUE_MAX + 128 + FIRST_REALTIME)
+
+static void put_pending(struct writer *w, const struct sig_pending *pending)
+{
+	uint64_t count = 0;
+
+	for (const struct sig_queued *q = pending->first; q; q = q->next)
+		count++;
+	put_u64(w, pending->set);
+	put_u64(w, count);
+	for (const struct sig_queued *q = pending->first; q; q = q->next) {
+		put_u64(w, q->timer);
+		put_bytes(w, &q->info, sizeof(q->info));
+	}
+}
+
+static int get_pending(struct sigprocess *sig, struct reader *r, struct sig_pending *pending)
+{
+	uint64_t set = get_u64(r), count = get_count(r, SAVED_MAX);
+	struct sig_queued **at = &pending->first;
+
+	for (uint64_t i = 0; i < count && !r->bad; i++) {
+		struct sig_queued *q = calloc(1, sizeof(*q));
+
+		if (!q)
+			return -ENOMEM;
+		q->timer = get_u64(r);
+		get_bytes(r, &q->info, sizeof(q->info));
+		if (r->bad || q->info.signo < 1 || q->info.signo > SIG_COUNT ||
+		    sig->queued >= SAVED_MAX) {
+			r->bad = true;
+			free(q);
+			break;
+		}
+		set |= SIG_BIT(q->info.signo);
+		sig->queued++;
+		*at = q;
+		at = &q->next;
+	}
+	pending->set = set;
+	return 0;
+}
+
+void signals_save(struct process *p, struct writer *w)
+{
+	pthread_mutex_lock(&p->sig.lock);
+	put_bytes(w, p->sig.actions, sizeof(p->sig.actions));
+	put_pending(w, &p->sig.pending);
+	timers_save(p, w);
+	pthread_mutex_unlock(&p->sig.lock);
+}
+
+int signals_load(struct process *p, struct reader *r)
+{
+	int e;
+
+	pthread_mutex_lock(&p->sig.lock);
+	get_bytes(r, p->sig.actions, sizeof(p->sig.actions));
+	/* What was sent meanwhile, from outside, is lost. */
+	drop(p, &p->sig.pending, ~(uint64_t)0);
+	e = get_pending(&p->sig, r, &p->sig.pending);
+	if (e == 0)
+		e = timers_load(p, r);
+	pthread_mutex_unlock(&p->sig.lock);
+	return e;
+}
+
+void signals_save_task(struct task *t, struct writer *w)
+{
+	put_u64(w, t->sig.mask);
+	put_u64(w, t->sig.saved_mask);
+	put_u64(w, t->sig.has_saved_mask);
+	put_u64(w, t->sig.alt_base);
+	put_u64(w, t->sig.alt_size);
+	put_u64(w, t->sig.alt_flags);
+	put_pending(w, &t->sig.pending);
+}
+
+int signals_load_task(struct task *t, struct reader *r)
+{
+	struct sigprocess *sig = &t->process->sig;
+	int e;
+
+	t->sig.mask = get_u64(r) & ~sig_unblockable();
+	t->sig.saved_mask = get_u64(r) & ~sig_unblockable();
+	t->sig.has_saved_mask = get_count(r, 1);
+	t->sig.alt_base = get_u64(r);
+	t->sig.alt_size = get_u64(r);
+	t->sig.alt_flags = (uint32_t)get_count(r, UINT32_MAX);
+	pthread_mutex_lock(&sig->lock);
+	e = get_pending(sig, r, &t->sig.pending);
+	pthread_mutex_unlock(&sig->lock);
+	return e;
+}
+
+int signals_loaded(struct process *p)
+{
+	uint64_t set;
+	int r;
+
+	pthread_mutex_lock(&p->sig.lock);
+	pthread_mutex_lock(&p->tasks_lock);
+	set = p->sig.pending.set;
+	for (const struct task *t = p->tasks; t; t = t->next)
+		set |= t->sig.pending.set;
+	pthread_mutex_unlock(&p->tasks_lock);
+	for (int signo = 1; signo <= SIG_COUNT; signo++)
+		if (set & SIG_BIT(signo))
+			signalfds_wake(&p->sig, signo);
+	r = timers_start(p);
+	pthread_mutex_unlock(&p->sig.lock);
+	return r;
 }

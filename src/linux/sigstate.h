@@ -13,6 +13,8 @@
 
 struct task;
 struct process;
+struct reader;
+struct writer;
 
 #define SIG_COUNT 64
 #define SIG_BIT(n) ((uint64_t)1 << ((n)-1))
@@ -125,6 +127,15 @@ int signal_send_tid(struct process *p, int tid, const struct guest_siginfo *info
 /* As kill(2) by somebody outside of the VM. -EINVAL: no signal; -ESRCH: the process has ended. */
 int signal_send_outside(struct process *p, int signo);
 /*
+ * For checkpoint.c: actions, timers and what waits for the process; and what waits for a task, its
+ * mask and its alternate stack. signals_loaded(): all is there, signalfds too. As timers_load().
+ */
+void signals_save(struct process *p, struct writer *w);
+int signals_load(struct process *p, struct reader *r);
+void signals_save_task(struct task *t, struct writer *w);
+int signals_load_task(struct task *t, struct reader *r);
+int signals_loaded(struct process *p);
+/*
  * One that the task's own instruction raised: cannot be blocked or ignored, kills then. Set
  * sig.trap_* before; signal_deliver() does the rest.
  */
@@ -191,8 +202,14 @@ void signal_timer_taken(struct process *p, uint64_t timer, struct guest_siginfo 
 void signal_timer_dropped(struct process *p, uint64_t timer);
 /* A SIGALRM to the process was taken or dropped. */
 void signal_alarm_taken(struct process *p);
-/* sys_timer.c: whether any timer or interval timer is running. */
-bool timers_armed(struct process *p);
+/*
+ * sys_timer.c: timers as bytes and back, into a process without any; hold sig.lock. What is left
+ * of the time is kept. -EAGAIN, -ENOMEM; bytes that make no sense leave `r` bad.
+ */
+void timers_save(struct process *p, struct writer *w);
+int timers_load(struct process *p, struct reader *r);
+/* Then, when all tasks are there: they go off from now on. -EAGAIN. */
+int timers_start(struct process *p);
 /* sys_timer.c: ends its thread. */
 void timers_fini(struct process *p);
 

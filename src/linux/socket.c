@@ -58,9 +58,8 @@ static void socket_release(struct file *file)
 }
 
 /* Takes `fd`, also on failure. */
-static int socket_attach(struct task *t, int fd, struct file **out)
+static int socket_attach(struct process *p, int fd, struct file **out)
 {
-	struct process *p = t->process;
 	struct loopback *lb = socket_loopback(p);
 	struct socket *sock = calloc(1, sizeof(*sock));
 	struct file *file;
@@ -126,9 +125,8 @@ static int check_kind(int domain, int *type, int *protocol)
 	return 0;
 }
 
-int socket_new(struct task *t, int domain, int type, int protocol, struct file **out)
+int socket_new(struct process *p, int domain, int type, int protocol, struct file **out)
 {
-	struct process *p = t->process;
 	struct socket *sock;
 	struct file *file;
 	int fds[2] = {-1, -1};
@@ -144,7 +142,7 @@ int socket_new(struct task *t, int domain, int type, int protocol, struct file *
 	}
 	if (!host && (r = socket_private_pair(type, fds)) < 0)
 		return r;
-	r = socket_attach(t, fds[0], &file);
+	r = socket_attach(p, fds[0], &file);
 	if (r < 0) {
 		if (fds[1] >= 0)
 			close(fds[1]);
@@ -158,18 +156,20 @@ int socket_new(struct task *t, int domain, int type, int protocol, struct file *
 	sock->host_domain = domain;
 	sock->framed = !host && type == SOCK_DGRAM;
 	sock->far = fds[1];
+	sock->pair = loopback_pair(sock->loopback);
 	if (domain == AF_NETLINK)
 		netlink_init(file);
 	*out = file;
 	return 0;
 }
 
-int socket_wrap(struct task *t, const struct file *like, int fd, bool host, struct file **out)
+int socket_wrap(struct process *p, const struct file *like, int fd, bool host,
+		struct file **out)
 {
 	const struct socket *from = socket_of(like);
 	struct socket *sock;
 	struct file *file;
-	int r = socket_attach(t, fd, &file);
+	int r = socket_attach(p, fd, &file);
 
 	if (r < 0)
 		return r;
@@ -215,6 +215,7 @@ int socket_go_private(struct file *file)
 	if (r < 0)
 		return r;
 	sock->far = fds[1];
+	sock->pair = loopback_pair(sock->loopback);
 	r = socket_replace(file, fds[0]);
 	if (r < 0) {
 		close(sock->far);

@@ -60,8 +60,7 @@ static void source_name(const struct file *file, const struct socket_name *to,
 
 /* --- Binding ------------------------------------------------------------------------------ */
 
-/* Take a private name; `inject` goes over on success. */
-static int take_name(struct file *file, const struct socket_name *name, int inject)
+int inet_take_name(struct file *file, const struct socket_name *name, int inject)
 {
 	struct socket *sock = socket_of(file);
 	const struct endpoint want = {
@@ -84,10 +83,10 @@ static int bind_private(struct file *file, const struct socket_name *name)
 
 	/* A stream may still connect to the host; it has nothing to receive before. */
 	if (file->type == SOCK_STREAM)
-		return take_name(file, name, -1);
+		return inet_take_name(file, name, -1);
 	if ((r = socket_go_private(file)) < 0)
 		return r;
-	r = take_name(file, name, sock->far);
+	r = inet_take_name(file, name, sock->far);
 	if (r == 0)
 		sock->far = -1;
 	return r;
@@ -130,7 +129,7 @@ static int bind_published(struct file *file, const struct socket_name *name)
 	r = socket_go_host(file, host.address.ss_family);
 	if (r < 0)
 		return r;
-	if ((r = take_name(file, name, -1)) < 0)
+	if ((r = inet_take_name(file, name, -1)) < 0)
 		return r;
 	host.len = host.address.ss_family == AF_INET ? sizeof(struct sockaddr_in)
 						     : sizeof(struct sockaddr_in6);
@@ -223,7 +222,7 @@ static int connect_private(struct file *file, const struct socket_name *name)
 	if (sock->far < 0) /* it was connected once */
 		return -EISCONN;
 	source_name(file, name, &from);
-	r = loopback_connect(sock->loopback, &to, &from, sock->far);
+	r = loopback_connect(sock->loopback, &to, &from, sock->far, sock->pair);
 	if (r < 0)
 		return r;
 	sock->far = -1;
@@ -548,6 +547,7 @@ int inet_disconnect(struct file *file)
 		close(fds[1]);
 	} else if (r == 0) {
 		sock->far = fds[1];
+		sock->pair = loopback_pair(sock->loopback);
 		sock->state = SOCKET_FRESH;
 		sock->local.len = sock->peer.len = 0;
 		sock->shut_write = sock->lost = false;

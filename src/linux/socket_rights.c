@@ -91,6 +91,19 @@ static struct message *collect(struct rights *rights)
 	return dead;
 }
 
+uint32_t rights_count(struct rights *rights)
+{
+	struct message *dead;
+	uint32_t count;
+
+	pthread_mutex_lock(&rights->lock);
+	dead = collect(rights);
+	count = rights->count;
+	pthread_mutex_unlock(&rights->lock);
+	message_free(dead);
+	return count;
+}
+
 int rights_send(struct rights *rights, struct file **files, uint32_t n, int *token)
 {
 	struct message *m = malloc(sizeof(*m) + n * sizeof(m->files[0]));

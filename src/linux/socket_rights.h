@@ -23,6 +23,9 @@ void rights_free(struct rights *rights);
 /* Drop all that is under way; the process ends. */
 void rights_end(struct rights *rights);
 
+/* How many messages are under way. */
+uint32_t rights_count(struct rights *rights);
+
 /*
  * Put `n` files into a message: *token is the descriptor to send, which the caller closes then.
  * The counts of the files go over on success. -ETOOMANYREFS, -ENFILE, -ENOMEM.

@@ -47,15 +47,16 @@ static bool proc_name(int fd, const char *beneath, struct socket_name *out)
 
 /* --- Binding ------------------------------------------------------------------------------ */
 
-static int take_name(struct file *file, const struct socket_name *name, const struct stat *st)
+int unix_take_name(struct file *file, const struct socket_name *name, uint64_t device,
+		   uint64_t inode)
 {
 	struct socket *sock = socket_of(file);
 	const struct endpoint want = {
 		.domain = AF_UNIX,
 		.type = file->type,
 		.name = *name,
-		.device = st != NULL ? st->st_dev : 0,
-		.inode = st != NULL ? st->st_ino : 0,
+		.device = device,
+		.inode = inode,
 		.inject = file->type == SOCK_DGRAM ? sock->far : -1,
 	};
 	int r = loopback_bind(sock->loopback, &want, &sock->endpoint);
@@ -81,7 +82,7 @@ static int autobind(struct file *file)
 		snprintf(digits, sizeof(digits), "%05x", number & 0xfffff);
 		un->sun_family = AF_UNIX;
 		memcpy(un->sun_path + 1, digits, 5);
-		r = take_name(file, &name, NULL);
+		r = unix_take_name(file, &name, 0, 0);
 		if (r < 0 && r != -EADDRINUSE)
 			return r;
 	}
@@ -122,7 +123,7 @@ static int bind_path(struct task *t, struct file *file, const struct socket_name
 	/* In memory, perhaps over a directory of the host that is only read. */
 	r = vfs_mknod(p->vfs, NULL, path, S_IFSOCK | (0777 & ~p->umask));
 	if (r == 0 && (r = vfs_stat(p->vfs, NULL, path, AT_SYMLINK_NOFOLLOW, &st)) == 0)
-		r = take_name(file, name, &st);
+		r = unix_take_name(file, name, st.st_dev, st.st_ino);
 	return r == -EEXIST ? -EADDRINUSE : r;
 }
 
@@ -140,7 +141,7 @@ int unix_bind(struct task *t, struct file *file, const struct socket_name *name)
 	if (name->len == PATH_AT)
 		return autobind(file);
 	if (is_abstract(name))
-		return take_name(file, name, NULL);
+		return unix_take_name(file, name, 0, 0);
 	r = bind_path(t, file, name);
 	if (r == 0)
 		sock->local = *name;
@@ -257,7 +258,7 @@ static int connect_private(struct file *file, const struct loopback_target *to)
 			return -EISCONN;
 		if (sock->endpoint != NULL)
 			from = sock->endpoint->name;
-		r = loopback_connect(sock->loopback, to, &from, sock->far);
+		r = loopback_connect(sock->loopback, to, &from, sock->far, sock->pair);
 		if (r < 0)
 			return r;
 		sock->far = -1;

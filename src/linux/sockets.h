@@ -52,6 +52,7 @@ struct socket {
 	bool lost; /* private TCP: it sent something after the other end was closed */
 	/* Private: the other end of fd, until a listener or `endpoint` has it; else -1. */
 	int far;
+	uint64_t pair; /* private streams and pairs: loopback_pair() of both ends */
 	struct endpoint *endpoint; /* owned; NULL: no private name */
 	/* What the guest sees; len 0: nothing, or what the host says. */
 	struct socket_name local, peer;
@@ -100,11 +101,12 @@ int socket_write_name(struct task *t, const struct socket_name *name, uint64_t v
 struct loopback *socket_loopback(struct process *p);
 
 /* A new one. -EAFNOSUPPORT, -EPROTONOSUPPORT, ...: socket(2). `flags`: O_NONBLOCK. */
-int socket_new(struct task *t, int domain, int type, int protocol, struct file **out);
+int socket_new(struct process *p, int domain, int type, int protocol, struct file **out);
 /*
  * Around a host descriptor that goes over, also on failure; connected, private unless `host`.
  */
-int socket_wrap(struct task *t, const struct file *like, int fd, bool host, struct file **out);
+int socket_wrap(struct process *p, const struct file *like, int fd, bool host,
+		struct file **out);
 
 /* Two ends of the host's, of private sockets. -errno. */
 int socket_private_pair(int type, int fds[2]);
@@ -148,6 +150,15 @@ int netlink_bind(struct file *file, const struct socket_name *name);
 int socket_accept(struct task *t, struct file *file, struct file **out);
 
 /*
+ * Take a private name. Under the lock. `inject` of inet_take_name(): where to write datagrams for
+ * it, or -1; goes over on success. unix_take_name(): device and inode of a name in the file
+ * system, else 0, 0.
+ */
+int inet_take_name(struct file *file, const struct socket_name *name, int inject);
+int unix_take_name(struct file *file, const struct socket_name *name, uint64_t device,
+		   uint64_t inode);
+
+/*
  * Where a datagram goes that is sent to `to` (len 0: its peer). On success *endpoint is counted
  * and gets it as from *from; or is NULL, and *to is for the host's kernel, checked (len 0: its
  * peer). 1: it goes nowhere, which is no error.
@@ -171,6 +182,8 @@ int inet_denied(struct task *t, const struct socket_name *name);
 
 /* Set on the host's `fd` what the guest set before. */
 void socket_apply_options(const struct file *file, int fd);
+/* One of sock->options again, for a socket made from a snapshot: false if it cannot have it. */
+bool socket_restore_option(struct file *file, unsigned index, int value);
 /* The value of an int option, of its table. */
 int socket_option(const struct socket *sock, int level, int name);
 

@@ -18,6 +18,7 @@
  */
 struct transfer {
 	struct mm *mm;
+	bool read;	   /* into guest memory */
 	struct iovec *vec; /* guest addresses; `few` or allocated */
 	int count;
 	int index;
@@ -98,7 +99,7 @@ static int transfer_window(struct transfer *x, struct iovec *iov, int max)
 		if (len == 0)
 			continue;
 		uint64_t va = (uint64_t)(uintptr_t)x->vec[i].iov_base + skip;
-		int k = mm_iov(x->mm, va, len, iov + n, max - n);
+		int k = mm_iov(x->mm, va, len, iov + n, max - n, x->read);
 		if (k <= 0)
 			return n > 0 ? n : -EFAULT;
 		n += k;
@@ -155,6 +156,7 @@ static int64_t transfer_run(struct task *t, struct file *file, struct transfer *
 	struct iovec iov[WINDOW];
 	bool writing = fn == file_write;
 	uint64_t done = 0;
+	x->read = !writing;
 	for (;;) {
 		int n = transfer_window(x, iov, WINDOW);
 		if (n < 0 || (n == 0 && done > 0))

@@ -51,8 +51,8 @@ static void message_init(struct message *m, int flags)
 	m->out_flags = 0;
 }
 
-/* More of the guest's memory. -EFAULT if there is none at all. */
-static int message_add(struct mm *mm, struct message *m, uint64_t va, uint64_t len)
+/* More of the guest's memory. -EFAULT if there is none at all. `read`: it is written to. */
+static int message_add(struct mm *mm, struct message *m, uint64_t va, uint64_t len, bool read)
 {
 	uint64_t got = 0;
 	int n;
@@ -61,7 +61,9 @@ static int message_add(struct mm *mm, struct message *m, uint64_t va, uint64_t l
 		len = MAX_RW_COUNT - m->total;
 	if (len == 0 || !m->whole)
 		return 0;
-	n = m->n < MESSAGE_IOV ? mm_iov(mm, va, len, m->iov + 1 + m->n, MESSAGE_IOV - m->n) : 0;
+	n = m->n < MESSAGE_IOV
+		    ? mm_iov(mm, va, len, m->iov + 1 + m->n, MESSAGE_IOV - m->n, read)
+		    : 0;
 	for (int i = 0; i < n; i++)
 		got += m->iov[1 + m->n + i].iov_len;
 	if (n > 0)
@@ -72,15 +74,17 @@ static int message_add(struct mm *mm, struct message *m, uint64_t va, uint64_t l
 }
 
 /* A buffer, as import_single_range(). */
-static int message_buffer(struct task *t, struct message *m, uint64_t va, uint64_t len)
+static int message_buffer(struct task *t, struct message *m, uint64_t va, uint64_t len,
+			  bool read)
 {
 	if (len > PROG_VA_END || va > PROG_VA_END - len)
 		return -EFAULT;
-	return message_add(&t->process->mm, m, va, len);
+	return message_add(&t->process->mm, m, va, len, read);
 }
 
 /* A vector, as import_iovec(). */
-static int message_vector(struct task *t, struct message *m, uint64_t va, uint64_t count)
+static int message_vector(struct task *t, struct message *m, uint64_t va, uint64_t count,
+			  bool read)
 {
 	struct mm *mm = &t->process->mm;
 	struct {
@@ -103,7 +107,7 @@ static int message_vector(struct task *t, struct message *m, uint64_t va, uint64
 			if (part[i].len > PROG_VA_END ||
 			    part[i].base > PROG_VA_END - part[i].len)
 				return -EFAULT;
-			if ((r = message_add(mm, m, part[i].base, part[i].len)) < 0)
+			if ((r = message_add(mm, m, part[i].base, part[i].len, read)) < 0)
 				return r;
 		}
 	}
@@ -156,7 +160,8 @@ int64_t sys_sendto(struct task *t, const uint64_t a[6])
 
 	message_init(&m, (int)a[3] & SEND_FLAGS);
 	/* The buffer's address is looked at before the descriptor, as by Linux. */
-	if ((r = message_buffer(t, &m, a[1], a[2])) < 0 || (r = socket_get(t, a[0], &file)) < 0)
+	if ((r = message_buffer(t, &m, a[1], a[2], false)) < 0 ||
+	    (r = socket_get(t, a[0], &file)) < 0)
 		return r;
 	r = message_name(t, file, &m, a[4], (int)a[5]);
 	if (r == 0)
@@ -173,7 +178,8 @@ int64_t sys_recvfrom(struct task *t, const uint64_t a[6])
 	int e;
 
 	message_init(&m, (int)a[3] & RECEIVE_FLAGS);
-	if ((r = message_buffer(t, &m, a[1], a[2])) < 0 || (r = socket_get(t, a[0], &file)) < 0)
+	if ((r = message_buffer(t, &m, a[1], a[2], true)) < 0 ||
+	    (r = socket_get(t, a[0], &file)) < 0)
 		return r;
 	r = socket_receive(t, file, &m);
 	control_drop(&m);
@@ -194,7 +200,7 @@ static int64_t send_message(struct task *t, struct file *file, const struct gues
 	message_init(&m, flags & SEND_FLAGS);
 	r = message_name(t, file, &m, h->name, h->namelen);
 	if (r == 0)
-		r = message_vector(t, &m, h->iov, h->iovlen);
+		r = message_vector(t, &m, h->iov, h->iovlen, false);
 	if (r == 0)
 		r = control_parse(t, file, &m, h->control, h->controllen);
 	if (r == 0)
@@ -244,7 +250,7 @@ static int64_t receive_message(struct task *t, struct file *file, const struct g
 	message_init(&m, flags & RECEIVE_FLAGS);
 	if (h->namelen < 0 && h->name != 0)
 		return -EINVAL;
-	r = message_vector(t, &m, h->iov, h->iovlen);
+	r = message_vector(t, &m, h->iov, h->iovlen, true);
 	if (r < 0)
 		return r;
 	m.control_len = h->control != 0 && h->controllen < CONTROL_HOST_MAX ? h->controllen

@@ -94,7 +94,7 @@ static int64_t random_piece(struct mm *mm, uint64_t va, uint64_t len, unsigned f
 {
 	struct iovec iov[4];
 	int64_t done = 0;
-	int n = mm_iov(mm, va, len, iov, (int)ARRAY_SIZE(iov));
+	int n = mm_iov(mm, va, len, iov, (int)ARRAY_SIZE(iov), true);
 
 	for (int i = 0; i < n; i++) {
 		ssize_t r = getrandom(iov[i].iov_base, iov[i].iov_len, flags);

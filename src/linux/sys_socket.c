@@ -76,7 +76,7 @@ int64_t sys_socket(struct task *t, const uint64_t a[6])
 	int type, flags;
 	int r = split_type(a[1], &type, &flags);
 
-	if (r < 0 || (r = socket_new(t, (int)a[0], type, (int)a[2], &file)) < 0)
+	if (r < 0 || (r = socket_new(t->process, (int)a[0], type, (int)a[2], &file)) < 0)
 		return r;
 	return install(t, file, flags);
 }
@@ -90,15 +90,19 @@ static int make_pair(struct task *t, int type, struct file *files[2])
 
 	if (r < 0)
 		return r;
-	r = socket_wrap(t, &like, fds[0], false, &files[0]);
+	r = socket_wrap(t->process, &like, fds[0], false, &files[0]);
 	if (r < 0) {
 		close(fds[1]);
 		return r;
 	}
-	r = socket_wrap(t, &like, fds[1], false, &files[1]);
-	if (r < 0)
+	r = socket_wrap(t->process, &like, fds[1], false, &files[1]);
+	if (r < 0) {
 		file_put(files[0]);
-	return r;
+		return r;
+	}
+	socket_of(files[0])->pair = loopback_pair(socket_of(files[0])->loopback);
+	socket_of(files[1])->pair = socket_of(files[0])->pair;
+	return 0;
 }
 
 int64_t sys_socketpair(struct task *t, const uint64_t a[6])
@@ -361,7 +365,7 @@ static int accept_host(struct task *t, struct file *file, struct file **out)
 
 	if (fd < 0)
 		return host_error(errno);
-	if ((r = socket_wrap(t, file, fd, true, out)) < 0)
+	if ((r = socket_wrap(t->process, file, fd, true, out)) < 0)
 		return r;
 	sock = socket_of(*out);
 	if (file->domain == AF_UNIX) {
@@ -394,9 +398,10 @@ int socket_accept(struct task *t, struct file *file, struct file **out)
 	pthread_mutex_unlock(&sock->lock);
 	if (r < 0 || host)
 		return r;
-	if ((r = socket_wrap(t, file, accepted.fd, false, out)) < 0)
+	if ((r = socket_wrap(t->process, file, accepted.fd, false, out)) < 0)
 		return r;
 	sock = socket_of(*out);
+	sock->pair = accepted.pair;
 	sock->local = accepted.local;
 	sock->peer = accepted.peer;
 	return 0;

@@ -185,6 +185,15 @@ static int set_int(struct file *file, const struct option *o, int value)
 	return 0;
 }
 
+bool socket_restore_option(struct file *file, unsigned index, int value)
+{
+	if (index >= ARRAY_SIZE(options) || !has_option(file, &options[index]))
+		return false;
+	/* What the host's socket does not take it does not have. */
+	(void)set_int(file, &options[index], value);
+	return true;
+}
+
 /* SO_RCVTIMEO, SO_SNDTIMEO: sock_set_timeout(). */
 static int set_timeout(const uint8_t *value, size_t len, int64_t *timeout)
 {

@@ -167,7 +167,7 @@ int64_t sys_get_robust_list(struct task *t, const uint64_t a[6])
 
 static void wake(struct mm *mm, uint64_t va, int waiters)
 {
-	uint32_t *word = mm_word(mm, va);
+	uint32_t *word = mm_word(mm, va, false);
 
 	if (word)
 		syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, waiters, NULL, NULL, 0);

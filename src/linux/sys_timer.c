@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <sys/time.h>
 
+#include "core/codec.h"
 #include "linux/process.h"
 #include "linux/times.h"
 
@@ -709,17 +710,157 @@ int64_t sys_timer_delete(struct task *t, const uint64_t a[6])
 	return timer_remove(t->process, (uint32_t)a[0]);
 }
 
-bool timers_armed(struct process *p)
-{
-	const struct timers *timers;
-	bool armed = false;
+/* --- Snapshots ---------------------------------------------------------------------------- */
 
-	pthread_mutex_lock(&p->sig.lock);
-	timers = p->sig.timers;
-	for (size_t i = 0; timers && i < ARRAY_SIZE(timers->itimer); i++)
-		armed = armed || timers->itimer[i].armed;
-	for (size_t i = 0; timers && i < TIMERS_MAX; i++)
-		armed = armed || timers->posix[i]; /* its number would be lost */
-	pthread_mutex_unlock(&p->sig.lock);
-	return armed;
+enum { ARMED = 1, FIRED = 2, IS_CPU = 4, CPU_USER = 8, ALL_BITS = 15 };
+
+/* What a deadline is told from: times of day as they are, others by what is left. */
+static uint64_t origin(struct process *p, const struct timer *timer)
+{
+	if (!timer->is_cpu && (timer->clock == CLOCK_REALTIME || timer->clock == CLOCK_TAI))
+		return 0;
+	return now_of(p, timer);
+}
+
+static void put_timer(struct process *p, struct writer *w, const struct timer *timer)
+{
+	put_u64(w, (timer->armed ? ARMED : 0) | (timer->fired ? FIRED : 0) |
+			   (timer->is_cpu ? IS_CPU : 0) | (timer->cpu.user ? CPU_USER : 0));
+	put_u64(w, (uint64_t)timer->clock);
+	put_u64(w, (uint64_t)timer->cpu.tid);
+	put_u64(w, timer->interval);
+	/* Negative if it is over. */
+	put_u64(w, timer->armed ? timer->deadline - origin(p, timer) : 0);
+}
+
+static bool is_host_clock(uint64_t clock)
+{
+	return clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME ||
+	       clock == CLOCK_TAI;
+}
+
+static void get_timer(struct process *p, struct reader *r, struct timer *timer)
+{
+	uint64_t flags = get_count(r, ALL_BITS), clock = get_u64(r);
+	int64_t left;
+
+	*timer = (struct timer){
+		.is_cpu = flags & IS_CPU,
+		.cpu = {.tid = (int)get_count(r, INT32_MAX), .user = flags & CPU_USER},
+		.interval = get_count(r, INT64_MAX),
+	};
+	left = (int64_t)get_u64(r);
+	/* Only what repeats rests until its signal is taken. */
+	if ((!timer->is_cpu && !is_host_clock(clock)) ||
+	    (flags & FIRED && (!(flags & ARMED) || !timer->interval)))
+		r->bad = true;
+	if (r->bad)
+		return;
+	timer->clock = timer->is_cpu ? CLOCK_REALTIME : (clockid_t)clock;
+	timer->armed = flags & ARMED;
+	timer->fired = flags & FIRED;
+	if (__builtin_add_overflow(origin(p, timer), left, &timer->deadline) ||
+	    timer->deadline > INT64_MAX)
+		timer->deadline = left < 0 ? 0 : INT64_MAX;
+}
+
+static void put_posix(struct process *p, struct writer *w, const struct posix_timer *timer)
+{
+	put_timer(p, w, &timer->timer);
+	put_u64(w, (uint64_t)(uint32_t)timer->clock);
+	put_u64(w, (uint64_t)timer->notify);
+	/* Who is not to be told may have named any. */
+	put_u64(w, timer->notify == SIGEV_NONE ? 1 : (uint64_t)timer->signo);
+	put_u64(w, (uint64_t)timer->tid);
+	put_u64(w, timer->value);
+	put_u64(w, timer->key);
+	put_u64(w, timer->overrun);
+}
+
+static void get_posix(struct process *p, struct reader *r, struct posix_timer *timer)
+{
+	get_timer(p, r, &timer->timer);
+	timer->clock = (clockid_t)get_count(r, UINT32_MAX);
+	timer->notify = (int)get_count(r, SIGEV_THREAD_ID);
+	timer->signo = (int)get_count(r, SIG_COUNT);
+	timer->tid = (int)get_count(r, INT32_MAX);
+	timer->value = get_u64(r);
+	timer->key = get_u64(r);
+	timer->overrun = get_count(r, INT_MAX);
+	if (!timer->signo || (!timer->timer.is_cpu && !is_host_clock((uint64_t)timer->clock)))
+		r->bad = true;
+}
+
+void timers_save(struct process *p, struct writer *w)
+{
+	const struct timers *timers = p->sig.timers;
+	uint64_t count = 0;
+
+	put_u64(w, timers != NULL);
+	if (!timers)
+		return;
+	for (int i = 0; i < ITIMERS; i++)
+		put_timer(p, w, &timers->itimer[i]);
+	put_u64(w, timers->last_key);
+	for (int i = 0; i < TIMERS_MAX; i++)
+		count += timers->posix[i] != NULL;
+	put_u64(w, count);
+	for (uint64_t i = 0; i < TIMERS_MAX; i++) {
+		if (!timers->posix[i])
+			continue;
+		put_u64(w, i);
+		put_posix(p, w, timers->posix[i]);
+	}
+}
+
+static int get_all(struct process *p, struct reader *r, struct timers *timers)
+{
+	uint64_t count;
+
+	for (int i = 0; i < ITIMERS; i++) {
+		struct timer now = timers->itimer[i], *timer = &timers->itimer[i];
+
+		get_timer(p, r, timer);
+		/* Which clock they have is theirs. */
+		if (timer->is_cpu != now.is_cpu || timer->clock != now.clock ||
+		    timer->cpu.tid || timer->cpu.user != now.cpu.user)
+			r->bad = true;
+	}
+	timers->last_key = get_u64(r);
+	count = get_count(r, TIMERS_MAX);
+	for (uint64_t i = 0; i < count && !r->bad; i++) {
+		uint64_t id = get_count(r, TIMERS_MAX - 1);
+
+		if (r->bad || timers->posix[id]) {
+			r->bad = true;
+			break;
+		}
+		timers->posix[id] = calloc(1, sizeof(*timers->posix[id]));
+		if (!timers->posix[id])
+			return -ENOMEM;
+		get_posix(p, r, timers->posix[id]);
+	}
+	return 0;
+}
+
+int timers_load(struct process *p, struct reader *r)
+{
+	struct timers *timers;
+	int e;
+
+	if (!get_count(r, 1) || r->bad)
+		return 0;
+	e = timers_get(p, &timers);
+	return e < 0 ? e : get_all(p, r, timers);
+}
+
+int timers_start(struct process *p)
+{
+	for (int i = 0; p->sig.timers && i < ITIMERS + TIMERS_MAX; i++) {
+		const struct timer *timer = timer_at(p->sig.timers, i);
+
+		if (timer && timer->armed)
+			return poke(p);
+	}
+	return 0;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "linux/functions.h"
 #include "linux/process.h"
 #include "linux/trace.h"
 
@@ -166,6 +167,8 @@ int64_t syscall_dispatch(struct task *t)
 	__atomic_store_n(&t->syscalls, t->syscalls + 1, __ATOMIC_RELAXED);
 	if (number == PROG_SYS_READY)
 		return process_ready(t, a[0]);
+	if (number == PROG_SYS_RETURN)
+		return functions_return(t, a);
 	if (t->process->policy || t->process->trace)
 		return dispatch_observed(t, entry, a);
 	return call(t, entry, a);

@@ -527,7 +527,7 @@ static void settle(struct task *t)
 		called && t->result <= -ERESTARTSYS && t->result >= -ERESTART_RESTARTBLOCK;
 	int64_t result = t->result;
 
-	if (restart || signal_deliverable(t))
+	if (restart || (!t->call_over && signal_deliverable(t)))
 		result = signal_deliver(t, result);
 	if (called)
 		t->regs.rax = (uint64_t)result;
@@ -598,6 +598,7 @@ void task_run(struct task *t)
 	struct process *p = t->process;
 	mayfly_error err;
 
+	t->call_over = false;
 	task_cpu_attach(t);
 	while (!t->exiting) {
 		struct hv_exit exit;

@@ -27,6 +27,8 @@ int64_t futex_of_owner(struct task *t, const uint64_t a[6]);
 void process_fail(struct process *p, const mayfly_error *err);
 /* Have all tasks leave; hold tasks_lock. */
 void process_stop_all(struct process *p);
+/* Have it pause at this MAYFLY_PAUSE_ point, unless it ends already: then false. */
+bool process_paused(struct process *p, uint32_t point);
 /* A breakpoint was hit: whether it is the one at main(), and the process pauses. */
 bool process_at_main(struct task *t);
 
@@ -40,6 +42,11 @@ int process_set_streams(struct process *p, const int fds[3], mayfly_error *err);
 int process_renew(struct process *p, const int fds[3], mayfly_error *err);
 int process_run(struct process *p, uint32_t pause_at, mayfly_process_end *end,
 		mayfly_error *err);
+/*
+ * Run until p->state says how it ended or where it paused. Errors: PROTOCOL (it cannot run),
+ * INTERRUPTED, NOMEM, what it failed by.
+ */
+int process_go(struct process *p, uint32_t pause_at, mayfly_error *err);
 void process_interrupt(struct process *p);
 
 #endif

@@ -25,6 +25,8 @@
 
 struct vfs;
 struct process;
+struct reader;
+struct writer;
 
 #define VFS_PATH_MAX 4096
 #define VFS_NAME_MAX 255
@@ -99,5 +101,15 @@ int vfs_will_grow(struct file *file, uint64_t end);
  */
 int vfs_save(struct vfs *vfs, uint8_t **out, size_t *len, mayfly_error *err);
 int vfs_load(struct vfs *vfs, const uint8_t *data, size_t len, mayfly_error *err);
+/*
+ * The same of a file in memory that has no name, by unlink(2), O_TMPFILE or memfd_create(2).
+ * -errno; bytes that make no sense leave `r` bad.
+ */
+bool vfs_is_unnamed(const struct file *file);
+int vfs_save_unnamed(struct file *file, struct writer *w);
+/* Once more the file that `file` is open on. */
+int vfs_open_same(const struct file *file, int flags, const char *path, struct file **out);
+int vfs_load_unnamed(struct vfs *vfs, struct reader *r, int flags, const char *path,
+		     struct file **out);
 
 #endif

@@ -199,6 +199,8 @@ int memdata_open(struct memnode *node, int flags);
 void memdata_closed(struct memnode *node, int flags);
 /* A memfd of the guest's making, which says so: fresh nodes only. */
 int memdata_set_memfd_locked(struct memnode *node, const char *name, bool sealing);
+/* The same of a node that has its contents as bytes, with these seals (F_GET_SEALS). */
+int memdata_to_memfd_locked(struct memnode *node, const char *name, int seals);
 int memdata_truncate(struct memnode *node, uint64_t size);
 int memdata_allocate(struct memnode *node, int mode, uint64_t offset, uint64_t len);
 int memdata_set_times(struct memnode *node, const struct timespec times[2]);
@@ -388,6 +390,10 @@ int vfs_open_how(struct vfs *vfs, struct file *dir, const char *path, const stru
 		 struct file **out);
 /* memfd_create(2): a file without a name. */
 int vfs_memfd(struct vfs *vfs, const char *name, bool sealing, struct file **out);
+/* Where files without a name are, or NULL. */
+struct vfs_mount *vfs_memory(const struct vfs *vfs);
+/* Open a regular file in memory, which has `path` but need not be there; takes node. */
+int vfs_open_unnamed(struct memnode *node, int flags, const char *path, struct file **out);
 /* What path[] of a walk is to the guest. */
 const char *walk_path(const struct walk *w);
 

@@ -594,17 +594,34 @@ int vfs_open(struct vfs *vfs, struct file *dir, const char *path, int flags, mod
 	return vfs_open_how(vfs, dir, path, &(const struct vfs_how){flags, mode, 0}, out);
 }
 
+struct vfs_mount *vfs_memory(const struct vfs *vfs)
+{
+	for (size_t i = 0; i < vfs->nmounts; i++)
+		if (vfs->mounts[i]->kind == VFS_MEMORY && vfs->mounts[i]->writable)
+			return vfs->mounts[i];
+	return NULL;
+}
+
+int vfs_open_unnamed(struct memnode *node, int flags, const char *path, struct file **out)
+{
+	const struct opening q = {.flags = flags, .out = out};
+
+	return open_contents(node, &q, path);
+}
+
+int vfs_open_same(const struct file *file, int flags, const char *path, struct file **out)
+{
+	return vfs_open_unnamed(memnode_get(file->node), flags, path, out);
+}
+
 int vfs_memfd(struct vfs *vfs, const char *name, bool sealing, struct file **out)
 {
 	struct opening q = {.flags = O_RDWR, .out = out};
-	struct vfs_mount *m = NULL;
+	struct vfs_mount *m = vfs_memory(vfs);
 	struct memnode *node;
 	char path[VFS_PATH_MAX];
 	int r;
 
-	for (size_t i = 0; i < vfs->nmounts && !m; i++)
-		if (vfs->mounts[i]->kind == VFS_MEMORY && vfs->mounts[i]->writable)
-			m = vfs->mounts[i];
 	if (!m)
 		return -ENOSYS;
 	pthread_rwlock_wrlock(&vfs->lock);

@@ -54,7 +54,8 @@ static int put_contents(struct writer *w, struct memnode *node)
 	return 0;
 }
 
-static int put_node(struct writer *w, struct memnode *node)
+/* `alone`: without the lower directory; it must have all its contents. */
+static int put_node(struct writer *w, struct memnode *node, bool alone)
 {
 	struct stat st = {.st_atim = node->atime, .st_mtim = node->mtime};
 	uint64_t xattrs = 0;
@@ -65,13 +66,16 @@ static int put_node(struct writer *w, struct memnode *node)
 	put_u64(w, node->uid);
 	put_u64(w, node->gid);
 	put_u64(w, node->ino);
-	put_u64(w, (node->own_attributes ? OWN_ATTRIBUTES : 0) |
-			   (node->own_data ? OWN_DATA : 0) | (node->moved ? MOVED : 0) |
-			   (node->lower ? HAS_LOWER : 0));
+	if (alone)
+		put_u64(w, 0);
+	else
+		put_u64(w, (node->own_attributes ? OWN_ATTRIBUTES : 0) |
+				   (node->own_data ? OWN_DATA : 0) | (node->moved ? MOVED : 0) |
+				   (node->lower ? HAS_LOWER : 0));
 	put_time(w, &st.st_atim);
 	put_time(w, &st.st_mtim);
 	put_time(w, &node->ctime);
-	if (node->lower)
+	if (node->lower && !alone)
 		put_string(w, node->lower);
 	for (const struct memxattr *x = node->xattrs; x; x = x->next)
 		xattrs++;
@@ -97,7 +101,7 @@ static int put_entry(struct writer *w, struct mementry *e, uint64_t *ids)
 		return 0;
 	}
 	e->node->mark = ++*ids;
-	return put_node(w, e->node);
+	return put_node(w, e->node, false);
 }
 
 /* Devices in the lower directory cannot be opened; their nodes need not be told. */
@@ -138,7 +142,7 @@ static int put_tree(struct writer *w, const struct vfs_mount *m)
 			e->node->mark = 0;
 	put_string(w, m->guest);
 	put_u64(w, m->kind);
-	r = put_node(w, root);
+	r = put_node(w, root, false);
 	for (e = root->first; e && r == 0; e = after(w, e, root))
 		if (is_told(e))
 			r = put_entry(w, e, &ids);
@@ -173,6 +177,27 @@ int vfs_save(struct vfs *vfs, uint8_t **out, size_t *len, mayfly_error *err)
 	*out = w.data;
 	*len = w.len;
 	return MAYFLY_OK;
+}
+
+bool vfs_is_unnamed(const struct file *file)
+{
+	const struct memnode *node = file->node;
+
+	return node && S_ISREG(node->mode) && node->nlink == 0 &&
+	       (!node->lower || node->own_data);
+}
+
+int vfs_save_unnamed(struct file *file, struct writer *w)
+{
+	struct memnode *node = file->node;
+	int seals = fcntl(file->fd, F_GET_SEALS), r;
+
+	pthread_rwlock_wrlock(&node->mount->vfs->lock);
+	put_u64(w, node->linkable);
+	put_u64(w, seals < 0 ? F_SEAL_SEAL : (uint64_t)seals);
+	r = put_node(w, node, true);
+	pthread_rwlock_unlock(&node->mount->vfs->lock);
+	return r;
 }
 
 /* --- Loading ------------------------------------------------------------------------------ */
@@ -529,4 +554,61 @@ int vfs_load(struct vfs *vfs, const uint8_t *data, size_t len, mayfly_error *err
 				  "%s: the program's current directory is not there: grant it",
 				  error_printable(shown, sizeof(shown), cwd, strlen(cwd)));
 	return MAYFLY_OK;
+}
+
+/* "/memfd:NAME (deleted)": memfd_create(2)'s NAME, or NULL. */
+static char *memfd_name(const char *path)
+{
+	static const char before[] = "/memfd:", behind[] = " (deleted)";
+	size_t len = strlen(path), ends = sizeof(before) + sizeof(behind) - 2;
+
+	if (len < ends || strncmp(path, before, sizeof(before) - 1) != 0 ||
+	    strcmp(path + len - (sizeof(behind) - 1), behind) != 0)
+		return NULL;
+	return strndup(path + sizeof(before) - 1, len - ends);
+}
+
+/* Its contents, and what kind it is. */
+static struct memnode *get_unnamed(struct loading *l, const char *path)
+{
+	bool linkable = get_count(&l->r, 1);
+	int seals = (int)get_count(&l->r, INT32_MAX);
+	_cleanup_free_ char *name = memfd_name(path);
+	uint64_t mode = get_u64(&l->r);
+	struct memnode *node;
+
+	if (l->r.bad || !is_mode(mode) || !S_ISREG((mode_t)mode)) {
+		l->r.bad = true;
+		return NULL;
+	}
+	node = memnode_new_locked(l->mount, (mode_t)mode);
+	if (!node) {
+		l->no_room = true;
+		return NULL;
+	}
+	node->linkable = linkable;
+	/* What kind of failure it is does not matter: no name, or seals, that cannot be. */
+	if (get_node(l, node) && name && memdata_to_memfd_locked(node, name, seals) < 0)
+		l->r.bad = true;
+	if (!l->r.bad)
+		return node;
+	memnode_put_locked(node);
+	return NULL;
+}
+
+int vfs_load_unnamed(struct vfs *vfs, struct reader *r, int flags, const char *path,
+		     struct file **out)
+{
+	struct loading l = {.r = *r, .mount = vfs_memory(vfs)};
+	struct memnode *node;
+
+	if (!l.mount)
+		return -ENOSYS;
+	pthread_rwlock_wrlock(&vfs->lock);
+	node = get_unnamed(&l, path);
+	pthread_rwlock_unlock(&vfs->lock);
+	*r = l.r;
+	if (l.no_room)
+		return -ENOSPC;
+	return node ? vfs_open_unnamed(node, flags, path, out) : 0;
 }

@@ -8,8 +8,6 @@
 
 /* Far more than linkers write; keeps everything that goes over them short. */
 #define MAX_PROGRAM_HEADERS 512
-/* All notes together. Bounds the walk when many PT_NOTE headers name the same bytes. */
-#define MAX_NOTE_BYTES ((uint64_t)16 << 20)
 #define MAX_TLS_ALIGN 4096
 
 #define X64 "0x%" PRIx64
@@ -544,15 +542,6 @@ uint64_t elf_find_wx_page(const struct elf_image *image)
  * ------------------------------------------------------------------------------------
  */
 
-/* One PT_NOTE, `size` bytes that lie in memory at `va`. */
-struct note_segment {
-	uint32_t number; /* of its program header */
-	const uint8_t *mem;
-	uint64_t size;
-	uint64_t va;
-	uint64_t align; /* 4 or 8 */
-};
-
 static uint64_t align_up(uint64_t v, uint64_t align)
 {
 	return (v + align - 1) & ~(align - 1);
@@ -570,10 +559,10 @@ static bool all_zero(const uint8_t *p, uint64_t len)
 /*
  * Each note is a header, the name, and the descriptor, the latter two padded to the alignment
  * (gABI, "Note Section"). The last one's padding may be missing. No sum here can overflow:
- * sizes are 32-bit, `at` is at most MAX_NOTE_BYTES.
+ * sizes are 32-bit, `at` is at most ELF_MAX_NOTE_BYTES.
  */
-static int walk_note_segment(const struct note_segment *seg, const char *name, elf_note_fn fn,
-			     void *context, mayfly_error *err)
+int elf_walk_note_segment(const struct elf_notes *seg, const char *name, elf_note_fn fn,
+			  void *context, mayfly_error *err)
 {
 	size_t name_size = strlen(name) + 1;
 	uint64_t at = 0;
@@ -618,7 +607,7 @@ static int walk_note_segment(const struct note_segment *seg, const char *name, e
 
 /* Check where a PT_NOTE lies. 1: in loaded memory, *out is filled; 0: not to be looked at. */
 static int locate_notes(const struct elf_image *image, const uint8_t *mem, uint32_t number,
-			const Elf64_Phdr *ph, struct note_segment *out, mayfly_error *err)
+			const Elf64_Phdr *ph, struct elf_notes *out, mayfly_error *err)
 {
 	const struct elf_segment *seg;
 	uint64_t va;
@@ -642,7 +631,7 @@ static int locate_notes(const struct elf_image *image, const uint8_t *mem, uint3
 			    "program header %u: notes are aligned to " X64 "; only 4 and 8 are "
 			    "defined",
 			    number, ph->p_align);
-	*out = (struct note_segment){
+	*out = (struct elf_notes){
 		.number = number,
 		.mem = mem + (va - image->start_va),
 		.size = ph->p_filesz,
@@ -658,7 +647,7 @@ int elf_walk_notes(const struct elf_image *image, const void *data, size_t len,
 		   const uint8_t *mem, const char *name, elf_note_fn fn, void *context,
 		   mayfly_error *err)
 {
-	uint64_t budget = MAX_NOTE_BYTES;
+	uint64_t budget = ELF_MAX_NOTE_BYTES;
 	struct elf_file file;
 	int r;
 
@@ -667,7 +656,7 @@ int elf_walk_notes(const struct elf_image *image, const void *data, size_t len,
 		return r;
 	for (uint32_t i = 0; i < file.eh.e_phnum; i++) {
 		Elf64_Phdr ph = elf_file_phdr(&file, i);
-		struct note_segment seg;
+		struct elf_notes seg;
 
 		r = locate_notes(image, mem, i, &ph, &seg, err);
 		if (r < 0)
@@ -678,9 +667,9 @@ int elf_walk_notes(const struct elf_image *image, const void *data, size_t len,
 			return fail(err, MAYFLY_E_TOO_LARGE,
 				    "program header %u: more than " X64
 				    " bytes of notes in all",
-				    i, MAX_NOTE_BYTES);
+				    i, ELF_MAX_NOTE_BYTES);
 		budget -= seg.size;
-		r = walk_note_segment(&seg, name, fn, context, err);
+		r = elf_walk_note_segment(&seg, name, fn, context, err);
 		if (r != 0)
 			return r;
 	}

@@ -108,4 +108,20 @@ int elf_walk_notes(const struct elf_image *image, const void *data, size_t len,
 		   const uint8_t *mem, const char *name, elf_note_fn fn, void *context,
 		   mayfly_error *err);
 
+/* All notes together. Bounds the walk when many PT_NOTE headers name the same bytes. */
+#define ELF_MAX_NOTE_BYTES ((uint64_t)16 << 20)
+
+/* One PT_NOTE: `size` bytes, at most ELF_MAX_NOTE_BYTES, that lie in memory at `va`. */
+struct elf_notes {
+	uint32_t number; /* of its program header, for messages */
+	const uint8_t *mem;
+	uint64_t size;
+	uint64_t va;
+	uint64_t align; /* 4 or 8 */
+};
+
+/* The same as elf_walk_notes() for one of them. */
+int elf_walk_note_segment(const struct elf_notes *notes, const char *name, elf_note_fn fn,
+			  void *context, mayfly_error *err);
+
 #endif

@@ -18,9 +18,9 @@ struct machine;
 #define SERIAL_PORT 0x3f8
 #define SERIAL_IRQ 4
 struct serial;
-/* `stream`: borrowed, or NULL. Errors: NOMEM. */
-int serial_new(struct bus *ports, struct loop *loop, struct stream *stream,
-	       const struct irq_line *irq, struct serial **out, mayfly_error *err);
+/* `stream`: borrowed, and freed after the port; or NULL. Errors: NOMEM. */
+int serial_new(struct bus *ports, struct stream *stream, const struct irq_line *irq,
+	       struct serial **out, mayfly_error *err);
 void serial_free(struct serial *s);
 void serial_save(struct serial *s, struct writer *w);
 bool serial_load(struct serial *s, struct reader *r);

@@ -339,9 +339,15 @@ static void merge_kind_pages(struct instance *inst)
 	for (uint64_t w = 0; inst->host_pages && w < words; w++)
 		inst->log[w] |= inst->host_pages[w];
 	/* 512 pages are 8 words. */
-	for (uint64_t w = first; inst->skip_chunks && w < words; w += 8)
-		if (bitmap_test(inst->skip_chunks, (w - first) / 8))
+	for (uint64_t w = first; inst->skip_chunks && w < words; w += 8) {
+		uint64_t chunk = (w - first) / 8;
+
+		if (bitmap_test(inst->skip_chunks, chunk))
 			memset(inst->log + w, 0, 8 * sizeof(*inst->log));
+		else if (bitmap_test(inst->fixed_chunks, chunk))
+			for (uint64_t i = 0; i < 8; i++)
+				inst->log[w + i] &= ~inst->fixed_pages[w - first + i];
+	}
 }
 
 /*

@@ -37,6 +37,12 @@ struct instance {
 	 */
 	uint64_t *host_pages;
 	const uint64_t *skip_chunks;
+	/*
+	 * And pages that cannot be written after a restore, or are not there, in the pieces in which
+	 * there are such: KVM's log may still have them of an earlier run. 8 words a piece.
+	 */
+	const uint64_t *fixed_chunks;
+	const uint64_t *fixed_pages;
 	uint64_t *log;	 /* bitmap: scratch for the dirty log */
 	uint64_t *stale; /* bitmap: scratch */
 	uint32_t *words; /* of the log: those that are not zero */

@@ -56,7 +56,11 @@ struct virtio_ops {
 	void (*start)(struct virtio_device *dev);
 	/* The same: the driver reset it, or the machine ends. No chain may be in flight afterwards. */
 	void (*stop)(struct virtio_device *dev);
-	/* On the device thread, without `lock`: the driver notified this queue. */
+	/*
+	 * On the device thread, without `lock`: the driver notified this queue, which is ready, of
+	 * a started device. What is done in one call is bounded: virtio_device_again() for the
+	 * rest, or a driver that never stops would keep the loop from everything else.
+	 */
 	void (*notify)(struct virtio_device *dev, uint16_t queue);
 	/* State beyond queues, for snapshots; NULL: none. Nothing in flight. `lock` held. */
 	void (*save)(const struct virtio_device *dev, struct writer *w);
@@ -72,13 +76,17 @@ struct virtio_transport_ops {
 	void (*interrupt_queue)(struct virtio_device *dev, uint16_t queue);
 	/* The configuration changed: likewise. */
 	void (*interrupt_config)(struct virtio_device *dev);
+	/* Have ops->notify called for the queue once more, after what else is due. Any thread. */
+	void (*notify_again)(struct virtio_device *dev, uint16_t queue);
 };
 
 /* Embedded at the beginning of each device. */
 struct virtio_device {
 	const struct virtio_ops *ops;
-	const struct virtio_transport_ops *transport; /* set by the transport */
-	struct loop *loop;			      /* borrowed: the machine's */
+	const struct virtio_transport_ops *transport; /* set by the transport, like the next */
+	void *transport_state;
+	/* Borrowed, the machine's: to be set before the device gets its transport. */
+	struct loop *loop;
 	const struct ram *ram;
 	pthread_mutex_t lock;
 	uint64_t offered;  /* the device's feature bits; the transport adds those of the ring */
@@ -86,6 +94,7 @@ struct virtio_device {
 	uint32_t config_len;
 	uint8_t status; /* VIRTIO_ACKNOWLEDGE | ... */
 	bool started;
+	const char *broken; /* why it asks for a reset: static text, or NULL */
 	struct virtq queues[VIRTIO_MAX_QUEUES];
 	uint16_t nqueues;
 	/* For the timeline and statistics. */
@@ -101,8 +110,21 @@ int virtio_device_init(struct virtio_device *dev, const struct virtio_ops *ops,
 		       const uint16_t *queue_sizes, uint16_t nqueues, mayfly_error *err);
 void virtio_device_fini(struct virtio_device *dev);
 
-/* For devices, `lock` held: interrupt if wanted; the driver did something it must not. */
+/*
+ * For devices, `lock` held. After pushing, and after a pop that gave nothing: interrupt if that is
+ * wanted; a queue that broke makes the device ask for a reset.
+ */
 void virtio_device_signal(struct virtio_device *dev, uint16_t queue);
+/* The driver did something it must not: ask for a reset. `why`: static text. */
 void virtio_device_broken(struct virtio_device *dev, const char *why);
+/* The same with the queues that broke by themselves. For the transport. */
+void virtio_device_check(struct virtio_device *dev);
+
+/* Any thread. Have `notify` called once more. */
+void virtio_device_again(struct virtio_device *dev, uint16_t queue);
+/* Count a request. */
+void virtio_device_requested(struct virtio_device *dev);
+/* CLOCK_MONOTONIC ns. */
+uint64_t virtio_device_now(void);
 
 #endif

@@ -5,7 +5,7 @@
  * queue (`broken` says why): the device then asks for a reset, nobody else notices.
  *
  * Each chain that virtq_pop() gives must go to virtq_push() exactly once, in any order.
- * Everything but virtq_broken() is called under the device's lock or on one thread.
+ * Everything is called under the device's lock or on one thread.
  */
 #ifndef MAYFLY_VIRTIO_QUEUE_H
 #define MAYFLY_VIRTIO_QUEUE_H
@@ -29,8 +29,7 @@ struct virtq {
 	/* How far we are. */
 	uint16_t next_avail;
 	uint16_t next_used;
-	uint16_t signalled; /* next_used when the driver was last interrupted */
-	bool ever_signalled;
+	uint16_t signalled; /* next_used when it was last asked whether to interrupt */
 	uint32_t in_flight; /* chains popped and not pushed */
 	const char *broken; /* static text, or NULL */
 	struct iovec *iov;  /* owned: VIRTQ_MAX_IOV, for one chain at a time */
@@ -47,7 +46,13 @@ struct virtq_chain {
 	uint64_t in_len, out_len; /* bytes */
 };
 
-/* Errors: NOMEM. */
+/* A chain that is done. */
+struct virtq_used {
+	uint16_t head;
+	uint32_t len; /* bytes written to its `out` */
+};
+
+/* `ram` may be set later, before the queue is enabled. Errors: NOMEM. */
 int virtq_init(struct virtq *q, const struct ram *ram, uint16_t max_size, mayfly_error *err);
 /* Takes a zeroed one. */
 void virtq_fini(struct virtq *q);
@@ -61,11 +66,16 @@ bool virtq_enable(struct virtq *q);
 
 /* The next chain; false: there is none, or the queue is broken. */
 bool virtq_pop(struct virtq *q, struct virtq_chain *chain);
-/* Put the chain popped last back, as if it had not been looked at. */
+/*
+ * Put the chain popped last back, as if it had not been looked at; again: the one before, and so
+ * on. Nothing may have been pushed in between.
+ */
 void virtq_unpop(struct virtq *q);
 /* Done with a chain: `len` bytes were written to its `out`. */
 void virtq_push(struct virtq *q, uint16_t head, uint32_t len);
-/* Whether the driver wants an interrupt for what was pushed since this gave true. */
+/* Several, in their order, of which the driver sees all or none (5.1.6.4: one frame's buffers). */
+void virtq_push_all(struct virtq *q, const struct virtq_used *used, uint32_t count);
+/* Whether the driver wants an interrupt for what was pushed since this was last asked. */
 bool virtq_wants_interrupt(struct virtq *q);
 /*
  * Tell the driver whether to notify. After switching on, look for chains once more: true if
@@ -74,6 +84,8 @@ bool virtq_wants_interrupt(struct virtq *q);
 bool virtq_set_notify(struct virtq *q, bool on);
 /* Whether chains are waiting. */
 bool virtq_pending(const struct virtq *q);
+/* The driver broke the rules of the device's own: static text. The first reason stays. */
+void virtq_break(struct virtq *q, const char *why);
 
 /* For snapshots; in_flight must be 0. The reader's bytes are hostile. */
 void virtq_save(const struct virtq *q, struct writer *w);

@@ -63,11 +63,29 @@ mayfly_snapshot *load(const char *guest, uint64_t memory, uint64_t stack, uint64
 
 /* --- boxes ----------------------------------------------------------------------------------- */
 
+mayfly_dispatch dispatch_under_test(void)
+{
+	const char *name = getenv("MAYFLY_DISPATCH");
+
+	return name && strcmp(name, "hot") == 0 ? MAYFLY_DISPATCH_HOT : MAYFLY_DISPATCH_NORMAL;
+}
+
+int new_sandbox(mayfly_snapshot *snap, const mayfly_sandbox_options *options,
+		mayfly_sandbox **out, mayfly_error *err)
+{
+	mayfly_sandbox_options o = MAYFLY_SANDBOX_OPTIONS_INIT;
+
+	if (options)
+		o = *options;
+	o.dispatch = dispatch_under_test();
+	return mayfly_sandbox_new(snap, &o, out, err);
+}
+
 struct box box_of(mayfly_snapshot *snap, const mayfly_sandbox_options *options)
 {
 	struct box b = {.snap = snap};
 
-	assert_ok(mayfly_sandbox_new(snap, options, &b.sb, &b.err), &b.err);
+	assert_ok(new_sandbox(snap, options, &b.sb, &b.err), &b.err);
 	return b;
 }
 

@@ -62,6 +62,15 @@ struct box {
 	int code;	     /* of the last call */
 };
 
+/*
+ * How calls get into the VM in this run of the tests: by the environment's MAYFLY_DISPATCH, "hot" or
+ * nothing.
+ */
+mayfly_dispatch dispatch_under_test(void);
+/* mayfly_sandbox_new() with that dispatch; `options` may be NULL. */
+int new_sandbox(mayfly_snapshot *snap, const mayfly_sandbox_options *options,
+		mayfly_sandbox **out, mayfly_error *err);
+
 /* With the default sizes; `options` may be NULL. */
 struct box box_open(const char *guest, const mayfly_sandbox_options *options);
 /* Of this snapshot, of which the box takes the caller's count. */

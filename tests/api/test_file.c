@@ -598,7 +598,7 @@ static unsigned use(const uint8_t *file, size_t len)
 	if (open_bytes(file, len, &snap, &err) < 0)
 		return 0;
 	options.timeout_ns = (in_lab() ? 500 : 50) * MS;
-	if (mayfly_sandbox_new(snap, &options, &sb, &err) == 0) {
+	if (new_sandbox(snap, &options, &sb, &err) == 0) {
 		const mayfly_function *fn;
 
 		for (uint32_t i = 0; i < 4 && (fn = mayfly_snapshot_function_at(snap, i));

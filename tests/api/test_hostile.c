@@ -407,7 +407,9 @@ static void make_block(struct fn_call *block, uint64_t *random, uint64_t note)
 	if (kind == 0)
 		return;
 	block->op = (uint32_t)(random_next(random) % 8);
-	block->reply = (uint32_t)(random_next(random) % 4);
+	if (random_next(random) % 4)
+		block->turn = 0; /* the mailbox stays as it is */
+	block->reply = (uint16_t)(random_next(random) % 4);
 	for (size_t i = 0; i < 4; i++)
 		block->arg[i] = random_next(random) % 2
 					? wild[random_next(random) % COUNT_OF(wild)]
@@ -418,8 +420,8 @@ static void make_block(struct fn_call *block, uint64_t *random, uint64_t note)
 			: random_next(random) % 2 ? FN_CALL_VA + random_next(random) % 4200
 						  : random_next(random) % 5000;
 	block->nslots = random_next(random);
-	block->nstack =
-		random_next(random) % 2 ? random_next(random) : random_next(random) % 300;
+	block->nstack = (uint16_t)(random_next(random) % 2 ? random_next(random)
+							   : random_next(random) % 300);
 	if (block->op == FN_OP_HOSTCALL && random_next(random) % 4)
 		block->arg[0] = note;
 }
@@ -466,17 +468,25 @@ static void call_blocks_of_any_content_do_no_harm(void **state)
 static void a_scribbled_call_block_does_no_harm(void **state)
 {
 	struct box b = open_hostile("hostile", AGES);
+	/* The mailbox is a part of it, and is noticed there and then, or at the next call. */
+	bool hot = dispatch_under_test() == MAYFLY_DISPATCH_HOT;
 
 	(void)state;
 	for (uint32_t byte = 0; byte < 256; byte += 15) {
 		/* Returns as if nothing had happened: the gate then writes its result. */
 		call(&b, "scribble_call_block", mayfly_u32(byte));
-		assert_ok(b.code, &b.err);
-		call(&b, "heap_start");
-		assert_ok(b.code, &b.err);
+		if (!hot || b.code != MAYFLY_E_PROTOCOL) {
+			assert_ok(b.code, &b.err);
+			call(&b, "heap_start");
+			assert_code(b.code, hot ? MAYFLY_E_PROTOCOL : MAYFLY_OK, &b.err);
+		}
 		box_restore(&b);
 		call(&b, "scribble_and_leave", mayfly_u32(byte));
-		check_protocol(&b, byte ? "unknown request" : "unknown request 0");
+		if (hot)
+			assert_code(b.code, MAYFLY_E_PROTOCOL, &b.err);
+		else
+			check_protocol(&b, byte ? "unknown request" : "unknown request 0");
+		box_restore(&b);
 	}
 	box_close(&b);
 }

@@ -10,12 +10,16 @@ static mayfly_pool *pool_of(mayfly_snapshot *snap, uint32_t limit, uint32_t read
 			    const mayfly_sandbox_options *sandbox)
 {
 	mayfly_pool_options o = MAYFLY_POOL_OPTIONS_INIT;
+	mayfly_sandbox_options with = MAYFLY_SANDBOX_OPTIONS_INIT;
 	mayfly_pool *pool;
 	mayfly_error err;
 
+	if (sandbox)
+		with = *sandbox;
+	with.dispatch = dispatch_under_test();
 	o.limit = limit;
 	o.ready = ready;
-	o.sandbox = sandbox;
+	o.sandbox = &with;
 	assert_ok(mayfly_pool_new(snap, &o, &pool, &err), &err);
 	return pool;
 }

@@ -113,7 +113,7 @@ static void a_snapshot_outlives_what_it_was_taken_from(void **state)
 	assert_ok(mayfly_snapshot_function(b.snap, "count", &count, &b.err), &b.err);
 	snap = capture(&b);
 	box_close(&b);
-	assert_ok(mayfly_sandbox_new(snap, NULL, &sb, &b.err), &b.err);
+	assert_ok(new_sandbox(snap, NULL, &sb, &b.err), &b.err);
 	mayfly_snapshot_unref(snap);
 	/* The handle belongs to the image, of which the sandbox is the last user. */
 	assert_ok(mayfly_sandbox_call(sb, count, NULL, 0, &v, &b.err), &b.err);
@@ -420,7 +420,7 @@ static void *fork_and_check(void *arg)
 		mayfly_snapshot *mine;
 		mayfly_sandbox *sb;
 
-		if (mayfly_sandbox_new(snap, NULL, &sb, NULL) < 0)
+		if (new_sandbox(snap, NULL, &sb, NULL) < 0)
 			return (void *)-1;
 		wrong +=
 			mayfly_sandbox_call(sb, count, NULL, 0, &v, NULL) != 0 || v.as.u64 != 2;

@@ -26,14 +26,19 @@ static uint64_t note_of_again(void)
 }
 MAYFLY_EXPORT(note_of_again, u64);
 
-/* The block becomes `block`, byte for byte, then the host is asked to serve it. */
+/*
+ * The block becomes `block`, byte for byte, then the host is asked to serve it. A block whose turn is 0
+ * leaves the mailbox as it is: another one would be noticed before anything else.
+ */
 static void leave_with(mayfly_bytes block)
 {
-	const volatile uint64_t *from = block.data;
-	volatile uint64_t *to = (volatile uint64_t *)(uintptr_t)FN_CALL_VA;
+	bool keep = !((const struct fn_call *)block.data)->turn;
+	const volatile uint32_t *from = block.data;
+	volatile uint32_t *to = (volatile uint32_t *)(uintptr_t)FN_CALL_VA;
 
-	for (size_t i = 0; i < sizeof(*call) / 8 && i < block.len / 8; i++)
-		to[i] = from[i];
+	for (size_t i = 0; i < sizeof(*call) / 4 && i < block.len / 4; i++)
+		if (!keep || (i != FN_CALL_TURN / 4 && i != FN_CALL_ANSWER / 4))
+			to[i] = from[i];
 	((void (*)(void))(uintptr_t)FN_GATE_HOSTCALL)();
 }
 MAYFLY_EXPORT(leave_with, void, bytes);

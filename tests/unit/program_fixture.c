@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define FILE_TEXT "0123456789abcdefghijklmnopqrstuvwxyz\n"
 
@@ -234,6 +236,57 @@ mayfly_process_options program_options(const struct tree *tree)
 	o.memory = (uint64_t)16 << 20;
 	o.flags = MAYFLY_PROCESS_FIXED_LAYOUT;
 	return o;
+}
+
+static struct process *running;
+static const uint64_t (*script)[7];
+static size_t script_left;
+
+/* The next call of the script, then the exit. None waits: its thread was kicked already. */
+static int program_acts(struct mock_vm *vm, void *context, struct hv_exit *exit)
+{
+	static const uint64_t end[7] = {SYS_exit_group, 7};
+	const uint64_t *c = script_left ? *script++ : end;
+
+	(void)context;
+	for (struct task *t = running->tasks; t; t = t->next)
+		task_kick(t);
+	script_left -= script_left ? 1 : 0;
+	vm->regs.rax = c[0];
+	vm->regs.rdi = c[1];
+	vm->regs.rsi = c[2];
+	vm->regs.rdx = c[3];
+	vm->regs.r10 = c[4];
+	vm->regs.r8 = c[5];
+	vm->regs.r9 = c[6];
+	vm->regs.rcx = PROGRAM_TEXT + 0x802;
+	vm->regs.r11 = CPU_RFLAGS_START;
+	vm->regs.rip = PROG_GATE_SYSCALL + 2;
+	*exit = mock_out(PROG_PORT_SYSCALL);
+	return 0;
+}
+
+mayfly_process_end program_run(struct process *p, const uint64_t (*calls)[7], size_t count)
+{
+	mayfly_process_end end = {.size = sizeof(end)};
+	mayfly_error err;
+
+	running = p;
+	script = calls;
+	script_left = count;
+	mock_drive(program_acts, NULL);
+	if (process_run(p, MAYFLY_PAUSE_READY, &end, &err) < 0) {
+		fprintf(stderr, "%s\n", err.message);
+		exit(1);
+	}
+	return end;
+}
+
+bool program_holds(struct process *p, uint64_t va, const char *text)
+{
+	char is[32];
+
+	return mm_read(&p->mm, is, va, strlen(text) + 1) == 0 && !strcmp(is, text);
 }
 
 unsigned program_open_fds(void)

@@ -51,6 +51,14 @@ void tree_remove(struct tree *tree);
 /* Its options: the tree's program with its grants, 16 MiB of memory, in /rw. */
 mayfly_process_options program_options(const struct tree *tree);
 
+/*
+ * Have the program make these system calls, the number before the arguments, then exit with 7;
+ * none waits. Gives how it ended: at mayfly_ready() (PROG_SYS_READY) it pauses.
+ */
+mayfly_process_end program_run(struct process *p, const uint64_t (*calls)[7], size_t count);
+/* Whether this string is in its memory. */
+bool program_holds(struct process *p, uint64_t va, const char *text);
+
 /* How many descriptors this process has open. */
 unsigned program_open_fds(void);
 

@@ -80,7 +80,7 @@ static int connect_to(const char *address, uint16_t port)
 	int fds[2], r;
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-	r = loopback_connect(lb, &to, &from, fds[1]);
+	r = loopback_connect(lb, &to, &from, fds[1], 0);
 	if (r == 0)
 		return fds[0];
 	close(fds[0]);

@@ -12,7 +12,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "abi/function.h"
 #include "linux/exec.h"
+#include "linux/functions.h"
+#include "linux/guest.h"
 #include "program_fixture.h"
 
 #undef fail /* core/error.h has its own */
@@ -650,6 +653,154 @@ static void no_arguments_give_the_program_its_name(void **state)
 	process_free(p);
 }
 
+/* --- What it exports -------------------------------------------------------------------------- */
+
+#define NOTES 0x1000
+
+/* A note of ours at `at` of the file; gives where the next one goes. */
+static size_t put_note(struct program *p, size_t at, uint32_t type, const void *desc,
+		       size_t len)
+{
+	const Elf64_Nhdr nh = {
+		.n_namesz = sizeof("Mayfly"), .n_descsz = (uint32_t)len, .n_type = type};
+
+	memcpy(p->data + at, &nh, sizeof(nh));
+	memcpy(p->data + at + sizeof(nh), "Mayfly", sizeof("Mayfly"));
+	memcpy(p->data + at + sizeof(nh) + 8, desc, len);
+	return at + sizeof(nh) + 8 + (len + 3) / 4 * 4;
+}
+
+/* A program whose function "f" is where the descriptor says, relative to itself. */
+static struct program *exporting(uint32_t version, int64_t offset, const char *signature)
+{
+	struct program *p = valid(0x400000);
+	char desc[64] = {0};
+	size_t len = 10 + strlen(signature) + 1, end;
+
+	memcpy(desc, &offset, sizeof(offset));
+	memcpy(desc + 8, "f", 2);
+	memcpy(desc + 10, signature, strlen(signature));
+	end = put_note(p, NOTES, FN_NOTE_ABI, &version, sizeof(version));
+	end = put_note(p, end, FN_NOTE_EXPORT, desc, len);
+	add(p, (Elf64_Phdr){.p_type = PT_NOTE,
+			    .p_offset = NOTES,
+			    .p_vaddr = 0x400000 + NOTES,
+			    .p_filesz = end - NOTES,
+			    .p_align = 4});
+	return p;
+}
+
+static struct process *loaded(struct program *p)
+{
+	static const char *const argv[] = {"/rw/program", NULL};
+	struct process *process;
+	mayfly_error err;
+
+	pack(p);
+	put_file("program", p->data, p->len, 0755);
+	if (run_file(argv[0], argv, &process, &err) < 0)
+		fail_msg("%s", err.message);
+	return process;
+}
+
+static const struct program_guest *guest_of(struct process *p)
+{
+	return program_guest_of(p->guest);
+}
+
+static void exports_are_read_from_its_notes(void **state)
+{
+	/* The second descriptor: behind 12 + 8 + 4 + 12 + 8 bytes. */
+	struct process *p =
+		loaded(exporting(FN_ABI_VERSION, ENTRY - NOTES - 44, "i64(string)"));
+	const mayfly_function *f;
+	mayfly_error err;
+
+	(void)state;
+	assert_int_equal(functions_find(guest_of(p), "f", &f, &err), 0);
+	assert_int_equal(f->va, 0x400000 + ENTRY);
+	assert_string_equal(f->text, "i64(string)");
+	assert_int_equal(functions_find(guest_of(p), "g", &f, &err), MAYFLY_E_NO_FUNCTION);
+	process_free(p);
+}
+
+/* It runs, only its functions cannot be called, for the reason that the message names. */
+static void expect_unusable(struct program *program, const char *reason)
+{
+	struct process *p = loaded(program);
+	const mayfly_function *f;
+	mayfly_error err;
+
+	assert_int_equal(functions_find(guest_of(p), "f", &f, &err), MAYFLY_E_FORMAT);
+	if (!strstr(err.message, reason))
+		fail_msg("expected \"%s\" in: %s", reason, err.message);
+	process_free(p);
+}
+
+static void exports_that_make_no_sense_do_not_keep_it_from_running(void **state)
+{
+	static const int64_t nowhere[] = {-NOTES - 44 - 1, INT64_MIN, INT64_MAX,
+					  SIZE - NOTES - 44, -(int64_t)0x400000};
+	struct program *p;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(nowhere); i++)
+		expect_unusable(exporting(FN_ABI_VERSION, nowhere[i], "void()"),
+				"not in executable memory");
+	expect_unusable(exporting(FN_ABI_VERSION + 1, 0, "void()"), "version");
+	expect_unusable(exporting(FN_ABI_VERSION, 0, "void(void)"), "f");
+	p = exporting(FN_ABI_VERSION, 0, "void()");
+	p->ph[1].p_filesz -= 5;
+	expect_unusable(p, "runs past the end");
+	p = exporting(FN_ABI_VERSION, 0, "void()");
+	p->ph[1].p_offset += 24;
+	p->ph[1].p_filesz -= 24;
+	expect_unusable(p, "version");
+}
+
+static void notes_that_are_not_there_are_none(void **state)
+{
+	static const struct {
+		uint64_t offset, filesz;
+	} places[] = {{SIZE, 64},	{SIZE - 4, 64},		 {INT64_MAX, 64},
+		      {UINT64_MAX, 64}, {NOTES, UINT64_MAX},	 {NOTES, 2 << 20},
+		      {NOTES, 0},	{UINT64_MAX, UINT64_MAX}};
+	const mayfly_function *f;
+	mayfly_error err;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		struct program *program = exporting(FN_ABI_VERSION, 0, "void()");
+		struct process *p;
+
+		program->ph[1].p_offset = places[i].offset;
+		program->ph[1].p_filesz = places[i].filesz;
+		p = loaded(program);
+		assert_int_equal(functions_find(guest_of(p), "f", &f, &err),
+				 MAYFLY_E_NO_FUNCTION);
+		process_free(p);
+	}
+}
+
+static void notes_of_others_may_be_malformed(void **state)
+{
+	struct program *program = exporting(FN_ABI_VERSION, ENTRY - NOTES - 44, "void()");
+	const mayfly_function *f;
+	struct process *p;
+	mayfly_error err;
+
+	(void)state;
+	memset(program->data + 0x1800, 0xff, 64);
+	add(program, (Elf64_Phdr){.p_type = PT_NOTE,
+				  .p_offset = 0x1800,
+				  .p_vaddr = 0x401800,
+				  .p_filesz = 64,
+				  .p_align = 1 << 20});
+	p = loaded(program);
+	assert_int_equal(functions_find(guest_of(p), "f", &f, &err), 0);
+	process_free(p);
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -699,6 +850,10 @@ int main(void)
 		cmocka_unit_test(a_script_without_an_interpreter_is_refused),
 		cmocka_unit_test(arguments_beyond_the_limit_are_refused),
 		cmocka_unit_test(no_arguments_give_the_program_its_name),
+		cmocka_unit_test(exports_are_read_from_its_notes),
+		cmocka_unit_test(exports_that_make_no_sense_do_not_keep_it_from_running),
+		cmocka_unit_test(notes_that_are_not_there_are_none),
+		cmocka_unit_test(notes_of_others_may_be_malformed),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

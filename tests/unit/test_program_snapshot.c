@@ -33,51 +33,6 @@
 static struct tree tree;
 static struct mayfly_snapshot *snap;
 
-/* --- What the program does -------------------------------------------------------------------- */
-
-static struct process *running;
-static const uint64_t (*script)[7];
-static size_t script_left;
-
-/* The next call of the script, then exit_group(7). None waits: its thread was kicked already. */
-static int program_acts(struct mock_vm *vm, void *context, struct hv_exit *exit)
-{
-	static const uint64_t end[7] = {SYS_exit_group, 7};
-	const uint64_t *c = script_left ? *script++ : end;
-
-	(void)context;
-	for (struct task *t = running->tasks; t; t = t->next)
-		task_kick(t);
-	script_left -= script_left ? 1 : 0;
-	vm->regs.rax = c[0];
-	vm->regs.rdi = c[1];
-	vm->regs.rsi = c[2];
-	vm->regs.rdx = c[3];
-	vm->regs.r10 = c[4];
-	vm->regs.r8 = c[5];
-	vm->regs.r9 = c[6];
-	vm->regs.rcx = PROGRAM_TEXT + 0x802;
-	vm->regs.r11 = CPU_RFLAGS_START;
-	vm->regs.rip = PROG_GATE_SYSCALL + 2;
-	*exit = mock_out(PROG_PORT_SYSCALL);
-	return 0;
-}
-
-/* Run these calls; gives how it ended. */
-static mayfly_process_end run(struct process *p, const uint64_t (*calls)[7], size_t count)
-{
-	mayfly_process_end end = {.size = sizeof(end)};
-	mayfly_error err;
-
-	running = p;
-	script = calls;
-	script_left = count;
-	mock_drive(program_acts, NULL);
-	if (process_run(p, MAYFLY_PAUSE_READY, &end, &err) < 0)
-		fail_msg("%s", err.message);
-	return end;
-}
-
 static void make_snapshot(void)
 {
 	static const uint64_t calls[][7] = {
@@ -92,7 +47,7 @@ static void make_snapshot(void)
 
 	assert_int_equal(process_new(&hv_mock, &o, &p, NULL), 0);
 	mm_write(&p->mm, PROGRAM_DATA + 0x3000, "kept", 5);
-	assert_int_equal(run(p, calls, ARRAY_SIZE(calls)).end, MAYFLY_END_PAUSE);
+	assert_int_equal(program_run(p, calls, ARRAY_SIZE(calls)).end, MAYFLY_END_PAUSE);
 	mm_write(&p->mm, HEAP, "heap", 5);
 	assert_int_equal(checkpoint_save(p, &snap, NULL), 0);
 	process_free(p);
@@ -127,13 +82,6 @@ static void restore(struct process *p)
 		fail_msg("%s", err.message);
 }
 
-static bool holds(struct process *p, uint64_t va, const char *text)
-{
-	char is[32];
-
-	return mm_read(&p->mm, is, va, strlen(text) + 1) == 0 && !strcmp(is, text);
-}
-
 /* --- Memory ----------------------------------------------------------------------------------- */
 
 static void memory_is_as_it_was(void **state)
@@ -141,9 +89,9 @@ static void memory_is_as_it_was(void **state)
 	struct process *p = continued(snap);
 
 	(void)state;
-	assert_true(holds(p, PROGRAM_DATA + 0x3000, "kept"));
-	assert_true(holds(p, HEAP, "heap"));
-	assert_int_equal(run(p, NULL, 0).status, 7);
+	assert_true(program_holds(p, PROGRAM_DATA + 0x3000, "kept"));
+	assert_true(program_holds(p, HEAP, "heap"));
+	assert_int_equal(program_run(p, NULL, 0).status, 7);
 	process_free(p);
 }
 
@@ -198,9 +146,9 @@ static void calls_that_point_anywhere_do_not_spoil_a_restore(void **state)
 
 	(void)state;
 	for (int i = 0; i < 3; i++) {
-		assert_int_equal(run(p, calls, ARRAY_SIZE(calls)).status, 7);
+		assert_int_equal(program_run(p, calls, ARRAY_SIZE(calls)).status, 7);
 		restore(p);
-		assert_true(holds(p, PROGRAM_DATA + 0x3000, "kept"));
+		assert_true(program_holds(p, PROGRAM_DATA + 0x3000, "kept"));
 	}
 	process_free(p);
 }
@@ -223,14 +171,14 @@ static void rights_that_were_changed_are_back_after_a_restore(void **state)
 
 	(void)state;
 	for (int i = 0; i < 3; i++) {
-		assert_int_equal(run(p, calls, ARRAY_SIZE(calls)).status, 7);
+		assert_int_equal(program_run(p, calls, ARRAY_SIZE(calls)).status, 7);
 		restore(p);
 		assert_int_equal(mm_write(&p->mm, PROGRAM_READ_ONLY, "x", 1), -EFAULT);
 		assert_int_equal(mm_read(&p->mm, &byte, PROGRAM_READ_ONLY, 1), 0);
 		assert_int_equal(byte, 0x7f);
 		assert_int_equal(mm_read(&p->mm, &byte, PROGRAM_NONE, 1), -EFAULT);
 		assert_int_equal(mm_read(&p->mm, &byte, HOLE, 1), -EFAULT);
-		assert_true(holds(p, HEAP, "heap"));
+		assert_true(program_holds(p, HEAP, "heap"));
 	}
 	process_free(p);
 }
@@ -246,10 +194,10 @@ static void all_that_was_unmapped_is_back_after_a_restore(void **state)
 
 	(void)state;
 	for (int i = 0; i < 3; i++) {
-		run(p, calls, ARRAY_SIZE(calls));
+		program_run(p, calls, ARRAY_SIZE(calls));
 		restore(p);
-		assert_true(holds(p, HEAP, "heap"));
-		assert_true(holds(p, PROGRAM_DATA + 0x3000, "kept"));
+		assert_true(program_holds(p, HEAP, "heap"));
+		assert_true(program_holds(p, PROGRAM_DATA + 0x3000, "kept"));
 	}
 	process_free(p);
 }
@@ -268,7 +216,7 @@ static void memory_written_behind_the_image_is_no_trap_for_the_next(void **state
 	for (int i = 0; i < 6; i++) {
 		struct process *p = continued(snap);
 
-		assert_int_equal(run(p, calls, ARRAY_SIZE(calls)).status, 7);
+		assert_int_equal(program_run(p, calls, ARRAY_SIZE(calls)).status, 7);
 		if (i % 2)
 			restore(p);
 		process_free(p);
@@ -504,8 +452,8 @@ static void a_saved_program_goes_on(void **state)
 	if (open_bytes(&b, &opened, &err) < 0)
 		fail_msg("%s", err.message);
 	p = continued(opened);
-	assert_true(holds(p, HEAP, "heap"));
-	assert_int_equal(run(p, NULL, 0).status, 7);
+	assert_true(program_holds(p, HEAP, "heap"));
+	assert_int_equal(program_run(p, NULL, 0).status, 7);
 	process_free(p);
 	mayfly_snapshot_unref(opened);
 	snapshot_bytes_free(&b);
@@ -531,7 +479,7 @@ static void open_and_run(struct snapshot_bytes *b)
 	if (r == 0)
 		r = use(opened, &p, &err);
 	if (r == 0) {
-		run(p, calls, ARRAY_SIZE(calls));
+		program_run(p, calls, ARRAY_SIZE(calls));
 		process_free(p);
 	} else {
 		assert_true(err.message[0] != '\0');

@@ -51,6 +51,14 @@ enum cpu_boot_mode {
 	CPU_BOOT_LINUX64
 };
 
+/*
+ * Selectors of a cpu_boot's GDT: flat segments, the code one of the mode's width (Linux wants
+ * these numbers, boot.rst: __BOOT_CS and __BOOT_DS), and a busy TSS with base 0 and limit 0x67.
+ */
+#define CPU_BOOT_CS 0x10
+#define CPU_BOOT_DS 0x18
+#define CPU_BOOT_TSS 0x20
+
 struct cpu_boot {
 	enum cpu_boot_mode mode;
 	uint64_t entry;
@@ -63,7 +71,12 @@ struct cpu_boot {
 
 /* What else a fault report needs. */
 struct cpu_control {
+	uint64_t cr0;
 	uint64_t cr2;
+	uint64_t cr3;
+	uint64_t cr4;
+	uint64_t efer;
+	uint64_t cs_base;
 	uint64_t fs_base;
 	uint64_t gs_base;
 	uint16_t cs;

@@ -16,6 +16,36 @@
 	.globl gate_end
 	.hidden gate_end
 
+/* Where a guest that made a request waits, with rbx and the return address on its stack. */
+	.globl gate_hostcall_wait
+	.hidden gate_hostcall_wait
+	.globl gate_hostcall_answered
+	.hidden gate_hostcall_answered
+
+/*
+ * The host's turn: to it by the mailbox or by OUT. In: rbx: struct fn_call. Comes out when it is
+ * the guest's turn again. Clobbers rax, rcx.
+ */
+	.macro	host_turn
+	movl	FN_CALL_TURN(%rbx), %eax	/* eax: the turn that ends */
+	movl	%eax, %ecx
+	xchgl	%ecx, FN_CALL_ANSWER(%rbx)	/* all that was written is seen before it; */
+	movl	FN_FRESH_VA+FN_FRESH_SPIN, %ecx	/* and it before this is read: a host that sleeps says so */
+	testl	%ecx, %ecx
+	jz	9f
+7:	pause
+	cmpl	%eax, FN_CALL_TURN(%rbx)
+	jne	10f				/* here it is */
+	decl	%ecx
+	jnz	7b
+	movl	%eax, %ecx
+	orl	$FN_TURN_LEFT, %ecx
+	lock cmpxchgl %ecx, FN_CALL_TURN(%rbx)
+	jne	10f				/* it came in time */
+9:	outb	%al, $FN_PORT_GATE		/* rax means nothing */
+10:
+	.endm
+
 gate_start:
 
 /*
@@ -58,7 +88,7 @@ gate_start:
 	xorl	%edx, %edx
 	xorl	%ebp, %ebp			/* backtraces end here */
 5:	call	gate_perform
-	outb	%al, $FN_PORT_GATE		/* to the host; rax means nothing */
+	host_turn
 	jmp	5b
 
 /*
@@ -71,10 +101,13 @@ gate_perform:
 	pushq	%rbx
 	pushq	%rbx				/* alignment */
 	movl	$FN_CALL_VA, %ebx		/* rbx: struct fn_call */
-	cmpl	$FN_REPLY_CALL, FN_CALL_REPLY(%rbx)
+	movzwl	FN_CALL_REPLY(%rbx), %eax
+	cmpl	$FN_REPLY_BATCH, %eax
+	je	gate_batch
+	cmpl	$FN_REPLY_CALL, %eax
 	jne	gate_park
-	movq	FN_CALL_NSTACK(%rbx), %rcx	/* eightbytes on the stack, an even number */
-	testq	%rcx, %rcx
+	movzwl	FN_CALL_NSTACK(%rbx), %ecx	/* eightbytes on the stack, an even number */
+	testl	%ecx, %ecx
 	jz	2f
 1:	pushq	FN_CALL_STACK-8(%rbx,%rcx,8)	/* the last one first */
 	decq	%rcx
@@ -107,10 +140,11 @@ gate_done:
 	popq	%rbp
 	ret
 
-/* FN_REPLY_PARK, and anything unknown: touch the listed pages. In: rbx. Clobbers rax, rcx. */
+/* FN_REPLY_PARK, and anything unknown: touch the listed pages. In: rbx. Clobbers rax, rcx, rdx. */
 gate_park:
 	xorl	%ecx, %ecx
-1:	cmpq	FN_CALL_NSTACK(%rbx), %rcx
+	movzwl	FN_CALL_NSTACK(%rbx), %edx
+1:	cmpl	%edx, %ecx
 	jae	3f
 	movq	FN_CALL_STACK(%rbx,%rcx,8), %rax
 	incq	%rcx
@@ -124,13 +158,73 @@ gate_park:
 	jmp	gate_done
 
 /*
+ * FN_REPLY_BATCH. In: rbx, rbp as gate_perform has them. What is read of the batch anew for each
+ * call is the guest's to spoil.
+ */
+gate_batch:
+	pushq	%r12
+	pushq	%r13
+	pushq	%r14
+	pushq	%r14				/* alignment */
+	movq	FN_CALL_FN(%rbx), %r14		/* r14: struct fn_batch */
+	leaq	FN_BATCH_SIZE(%r14), %r12	/* r12: the entry */
+	xorl	%r13d, %r13d			/* r13: how many are done */
+1:	cmpq	FN_BATCH_COUNT(%r14), %r13
+	jae	7f
+	movq	FN_BATCH_NSTACK(%r14), %rcx
+	testq	%rcx, %rcx
+	jz	3f
+	movq	FN_BATCH_STACK(%r14), %rax
+	addq	%r12, %rax
+2:	pushq	-8(%rax,%rcx,8)			/* the last one first */
+	decq	%rcx
+	jnz	2b
+3:	testl	$FN_BATCH_FLOATS, FN_BATCH_FLAGS(%r14)
+	jz	4f
+	movq	FN_BATCH_SREGS(%r14), %rax
+	movq	0(%r12,%rax), %xmm0
+	movq	8(%r12,%rax), %xmm1
+	movq	16(%r12,%rax), %xmm2
+	movq	24(%r12,%rax), %xmm3
+	movq	32(%r12,%rax), %xmm4
+	movq	40(%r12,%rax), %xmm5
+	movq	48(%r12,%rax), %xmm6
+	movq	56(%r12,%rax), %xmm7
+4:	movq	0(%r12), %rdi
+	movq	8(%r12), %rsi
+	movq	16(%r12), %rdx
+	movq	24(%r12), %rcx
+	movq	32(%r12), %r8
+	movq	40(%r12), %r9
+	xorl	%eax, %eax			/* no variable arguments */
+	call	*FN_BATCH_FN(%r14)
+	leaq	-48(%rbp), %rsp			/* stack arguments are done with */
+	testl	$FN_BATCH_FLOAT, FN_BATCH_FLAGS(%r14)
+	jz	5f
+	movq	%xmm0, %rax
+5:	movq	%rax, (%r12)
+	incq	%r13
+	movq	%r13, FN_BATCH_DONE(%r14)
+	addq	FN_BATCH_STRIDE(%r14), %r12
+	jmp	1b
+7:	movl	$FN_CALL_VA, %ebx
+	movl	$FN_OP_RESULT, FN_CALL_OP(%rbx)
+	movq	-24(%rbp), %r12
+	movq	-32(%rbp), %r13
+	movq	-40(%rbp), %r14
+	jmp	gate_done
+
+/*
  * FN_GATE_HOSTCALL. Called by the guest with `op` and its arguments in the call block; returns
  * when the host has answered with FN_REPLY_RETURN. Clobbers what a C function may.
  */
 	.org	gate_start + (FN_GATE_HOSTCALL - FN_GATE_VA), 0xcc
-	pushq	%rbx				/* alignment */
-1:	outb	%al, $FN_PORT_GATE
-	cmpl	$FN_REPLY_RETURN, FN_CALL_VA+FN_CALL_REPLY
+	pushq	%rbx				/* alignment, too */
+gate_hostcall_wait:
+	movl	$FN_CALL_VA, %ebx
+1:	host_turn
+gate_hostcall_answered:
+	cmpw	$FN_REPLY_RETURN, FN_CALL_REPLY(%rbx)
 	je	2f
 	call	gate_perform			/* a call nested in this one */
 	jmp	1b

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "machine/machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "core/random.h"
+#include "machine/boot.h"
+#include "machine/platform.h"
+
+#define DEFAULT_MEMORY ((uint64_t)256 << 20)
+/* Flags that say what the machine is made of. */
+#define CONFIG_FLAGS                                                                           \
+	(MAYFLY_MACHINE_RNG | MAYFLY_MACHINE_VIRTIO_CONSOLE | MAYFLY_MACHINE_LEGACY_VIRTIO)
+
+/* --- What it is to be --------------------------------------------------------------------- */
+
+static struct machine_config config_of(const mayfly_machine_options *o)
+{
+	return (struct machine_config){
+		.memory = o->memory ? o->memory : DEFAULT_MEMORY,
+		.cpus = o->cpus ? o->cpus : 1,
+		.flags = o->flags & CONFIG_FLAGS,
+		.ndisks = o->ndisks,
+		.nnics = o->nnics,
+		.nports = o->nports,
+	};
+}
+
+static int check_count(const char *what, uint64_t given, uint64_t saved, mayfly_error *err)
+{
+	if (given == saved)
+		return 0;
+	return fail(err, MAYFLY_E_INVALID,
+		    "the snapshot's machine has %llu %s, this one is given %llu: they must be "
+		    "the same",
+		    (unsigned long long)saved, what, (unsigned long long)given);
+}
+
+static int check_snapshot(const mayfly_machine_options *o, const struct machine_config *saved,
+			  mayfly_error *err)
+{
+	int r;
+
+	if (o->cmdline || o->initrd)
+		return fail(err, MAYFLY_E_INVALID,
+			    "a snapshot goes on where it was: it takes no command line and no "
+			    "initrd");
+	if (o->memory)
+		r = check_count("bytes of memory", o->memory, saved->memory, err);
+	else
+		r = 0;
+	if (r == 0 && o->cpus)
+		r = check_count("CPUs", o->cpus, saved->cpus, err);
+	if (r == 0)
+		r = check_count("disks", o->ndisks, saved->ndisks, err);
+	if (r == 0)
+		r = check_count("networks", o->nnics, saved->nnics, err);
+	return r < 0 ? r : check_count("console ports", o->nports, saved->nports, err);
+}
+
+static int check_config(struct machine *m, mayfly_error *err)
+{
+	const struct machine_config *c = &m->config;
+	uint32_t max = m->host->max_vcpus < MACHINE_MAX_CPUS ? m->host->max_vcpus
+							     : MACHINE_MAX_CPUS;
+
+	if (c->memory < RAM_MIN || c->memory > RAM_MAX || (c->memory & PAGE_MASK))
+		return fail(err, MAYFLY_E_INVALID,
+			    "memory: %llu bytes; a machine can have from 2 MiB to 64 GiB, in "
+			    "whole pages of 4 KiB",
+			    (unsigned long long)c->memory);
+	if (c->cpus < 1 || c->cpus > max)
+		return fail(err, MAYFLY_E_INVALID, "%llu CPUs; a machine here can have 1 to %u",
+			    (unsigned long long)c->cpus, max);
+	if (!m->hv->machine)
+		return fail(err, MAYFLY_E_UNSUPPORTED, "this hypervisor runs no machines");
+	return 0;
+}
+
+/* --- Kernels ------------------------------------------------------------------------------ */
+
+struct file_view {
+	const uint8_t *data;
+	size_t len;
+};
+
+static int view_file(const char *path, const char *what, struct file_view *out,
+		     mayfly_error *err)
+{
+	/* Non-blocking: a FIFO in the file's place must not hang us. */
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+	void *data;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return fail_errno(err, MAYFLY_E_IO, errno, "%s %s", what, path);
+	if (!S_ISREG(st.st_mode) || st.st_size == 0)
+		return fail(err, MAYFLY_E_IO, "%s %s: %s", what, path,
+			    S_ISREG(st.st_mode) ? "the file is empty" : "not a regular file");
+	data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (data == MAP_FAILED)
+		return fail_errno(err, MAYFLY_E_IO, errno, "%s %s", what, path);
+	*out = (struct file_view){data, (size_t)st.st_size};
+	return 0;
+}
+
+static void unview(struct file_view *view)
+{
+	if (view->data)
+		munmap((void *)(uintptr_t)view->data, view->len);
+}
+
+/* How many devices there will be: they are made later, but the command line tells of them. */
+static uint32_t list_devices(const struct machine_config *c, struct boot_device *devices)
+{
+	uint64_t n = c->ndisks + c->nnics;
+
+	if ((c->flags & MAYFLY_MACHINE_VIRTIO_CONSOLE) || c->nports)
+		n++;
+	if (c->flags & MAYFLY_MACHINE_RNG)
+		n++;
+	if (n > VIRTIO_MMIO_MAX_DEVICES)
+		n = VIRTIO_MMIO_MAX_DEVICES;
+	for (uint32_t i = 0; i < n; i++)
+		devices[i] = (struct boot_device){
+			.base = VIRTIO_MMIO_BASE + (uint64_t)i * VIRTIO_MMIO_LEN,
+			.irq = machine_device_irq(i),
+		};
+	return (uint32_t)n;
+}
+
+static int load_kernel(struct machine *m, const mayfly_machine_options *o, struct cpu_boot *out,
+		       mayfly_error *err)
+{
+	struct boot_device devices[VIRTIO_MMIO_MAX_DEVICES];
+	struct file_view kernel = {NULL, 0}, initrd = {NULL, 0};
+	struct boot_config config = {
+		.cmdline = o->cmdline ? o->cmdline : "",
+		.devices = devices,
+		.ndevices = list_devices(&m->config, devices),
+		.bare = o->flags & MAYFLY_MACHINE_PLAIN_CMDLINE,
+		.cpus = (uint32_t)m->config.cpus,
+		.acpi = o->flags & MAYFLY_MACHINE_ACPI	    ? BOOT_ACPI_ON
+			: o->flags & MAYFLY_MACHINE_NO_ACPI ? BOOT_ACPI_OFF
+							    : BOOT_ACPI_AUTO,
+		.console = o->flags & MAYFLY_MACHINE_VIRTIO_CONSOLE ? BOOT_CONSOLE_VIRTIO
+								    : BOOT_CONSOLE_SERIAL,
+	};
+	int r = view_file(o->kernel, "the kernel", &kernel, err);
+
+	if (r == 0 && o->initrd)
+		r = view_file(o->initrd, "the initrd", &initrd, err);
+	config.kernel = kernel.data;
+	config.kernel_len = kernel.len;
+	config.initrd = initrd.data;
+	config.initrd_len = initrd.len;
+	if (r == 0) {
+		r = boot_prepare(&config, &m->ram, out, err);
+		if (r < 0)
+			error_prefix(err, "%s", o->kernel);
+	}
+	unview(&kernel);
+	unview(&initrd);
+	timeline_mark(m->timeline, "images loaded");
+	return r;
+}
+
+/* --- Life --------------------------------------------------------------------------------- */
+
+static int init(struct machine *m, const struct hv_backend *hv, const mayfly_machine_options *o,
+		mayfly_error *err)
+{
+	pthread_condattr_t attr;
+	int r;
+
+	m->hv = hv;
+	pthread_mutex_init(&m->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&m->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	m->event = o->event;
+	m->event_context = o->event_context;
+	m->timeout = o->timeout_ns;
+	m->no_seccomp = o->flags & MAYFLY_MACHINE_NO_SECCOMP;
+	random_bytes(m->generation, sizeof(m->generation));
+	r = o->flags & MAYFLY_MACHINE_TIMELINE ? timeline_new(&m->timeline, err) : 0;
+	if (r == 0)
+		r = hv_host(hv, &m->host, err);
+	if (r < 0)
+		return r;
+	if (!m->host->ring0_native && o->notice)
+		o->notice(o->notice_context,
+			  "this host's KVM interprets ring 0 (PVM): kernels run, but slowly, "
+			  "and some instructions cannot be run at all");
+	m->config = config_of(o);
+	if (!o->snapshot)
+		return check_config(m, err);
+	r = machine_read_config(o->snapshot, &m->config, err);
+	if (r == 0)
+		r = check_config(m, err);
+	if (r == 0)
+		r = check_snapshot(o, &m->config, err);
+	if (r == 0)
+		m->snap = mayfly_snapshot_ref(o->snapshot);
+	return r;
+}
+
+/* In the order that costs least: slots before controllers, see hv_vm_platform(). */
+static int make_vm(struct machine *m, mayfly_error *err)
+{
+	int r = hv_vm_new(m->hv, &m->vm, err);
+
+	if (r == 0)
+		r = machine_map_memory(m, m->snap, err);
+	if (r == 0)
+		r = machine_map_slots(m, err);
+	if (r == 0)
+		r = hv_vm_platform(m->vm, err);
+	if (r == 0)
+		r = loop_new(&m->loop, err);
+	timeline_mark(m->timeline, "VM created");
+	return r;
+}
+
+static int make_cpus(struct machine *m, const struct cpu_boot *boot, mayfly_error *err)
+{
+	m->cpus = calloc(m->config.cpus, sizeof(*m->cpus));
+	if (!m->cpus)
+		return fail(err, MAYFLY_E_NOMEM, "no memory for a machine");
+	for (uint32_t i = 0; i < m->config.cpus; i++) {
+		int r;
+
+		m->cpus[i].machine = m;
+		m->cpus[i].number = i;
+		r = hv_machine_vcpu_new(m->vm, i, boot, &m->cpus[i].vcpu, err);
+		if (r < 0)
+			return r;
+		m->ncpus++;
+	}
+	timeline_mark(m->timeline, "vCPUs created");
+	return 0;
+}
+
+int machine_new(const struct hv_backend *hv, const mayfly_machine_options *o,
+		struct machine **out, mayfly_error *err)
+{
+	struct machine *m = calloc(1, sizeof(*m));
+	struct cpu_boot boot = {.mode = CPU_BOOT_PVH};
+	int r;
+
+	if (!m)
+		return fail(err, MAYFLY_E_NOMEM, "no memory for a machine");
+	r = init(m, hv, o, err);
+	boot.cpus = (uint32_t)m->config.cpus;
+	/* They get ready on other CPUs meanwhile. */
+	if (r == 0)
+		r = machine_start_helpers(m, o, err);
+	if (r == 0)
+		r = make_vm(m, err);
+	if (r == 0 && !m->snap)
+		r = load_kernel(m, o, &boot, err);
+	if (r == 0)
+		r = machine_make_devices(m, o, err);
+	timeline_mark(m->timeline, "devices made");
+	if (r == 0)
+		r = make_cpus(m, &boot, err);
+	if (r == 0 && m->snap)
+		r = machine_load(m, m->snap, err);
+	if (r < 0) {
+		machine_free(m);
+		return r;
+	}
+	*out = m;
+	return 0;
+}
+
+void machine_free(struct machine *m)
+{
+	if (!m)
+		return;
+	machine_free_devices(m);
+	loop_free(m->loop);
+	for (uint32_t i = 0; i < m->ncpus; i++)
+		hv_vcpu_free(m->cpus[i].vcpu);
+	free(m->cpus);
+	hv_vm_free(m->vm);
+	machine_unmap_memory(m);
+	mayfly_snapshot_unref(m->snap);
+	timeline_free(m->timeline);
+	pthread_cond_destroy(&m->changed);
+	pthread_mutex_destroy(&m->lock);
+	free(m);
+}
+
+void machine_event(struct machine *m, const char *name)
+{
+	mayfly_event event = {.size = sizeof(event), .name = name};
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	event.when_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	timeline_mark_at(m->timeline, event.when_ns, name);
+	if (m->event)
+		m->event(m->event_context, &event);
+}

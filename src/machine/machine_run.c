@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Starting and stopping. Each run has threads of its own, one for each vCPU and one for devices;
+ * when it is over, by whatever reason, they have ended, and nothing of the machine moves.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "jail/jail.h"
+#include "machine/machine.h"
+#include "virtio/console.h"
+
+#define NS_PER_SECOND 1000000000u
+#define NEVER UINT64_MAX
+/* For the console's last words. */
+#define DRAIN_NS NS_PER_SECOND
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * NS_PER_SECOND + (uint64_t)now.tv_nsec;
+}
+
+/* --- Reasons to stop ----------------------------------------------------------------------- */
+
+/*
+ * Under the lock. vCPUs are kicked, so that each comes back to its thread with nothing half done;
+ * a kick of its own ends a vCPU's next entry before it begins.
+ */
+static void stop_locked(struct machine *m, enum machine_stop why)
+{
+	if (m->stop != STOP_NONE)
+		return;
+	m->stop = why;
+	for (uint32_t i = 0; i < m->ncpus; i++)
+		hv_vcpu_kick(m->cpus[i].vcpu);
+	pthread_cond_broadcast(&m->changed);
+}
+
+void machine_stop(struct machine *m, enum machine_stop why)
+{
+	pthread_mutex_lock(&m->lock);
+	stop_locked(m, why);
+	pthread_mutex_unlock(&m->lock);
+}
+
+void machine_exit(struct machine *m, int status)
+{
+	pthread_mutex_lock(&m->lock);
+	if (m->stop == STOP_NONE)
+		m->exit_status = status;
+	stop_locked(m, STOP_EXIT);
+	pthread_mutex_unlock(&m->lock);
+}
+
+void machine_fail(struct machine *m, const mayfly_error *failure)
+{
+	pthread_mutex_lock(&m->lock);
+	if (m->stop == STOP_NONE)
+		m->failure = *failure;
+	stop_locked(m, STOP_FAILED);
+	pthread_mutex_unlock(&m->lock);
+}
+
+void machine_interrupt(struct machine *m)
+{
+	pthread_mutex_lock(&m->lock);
+	m->interrupted = true;
+	if (m->state == MACHINE_RUNNING)
+		stop_locked(m, STOP_INTERRUPTED);
+	pthread_mutex_unlock(&m->lock);
+}
+
+void machine_mark(struct machine *m, uint8_t value)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "mark %u", value);
+	machine_event(m, name);
+	if (value == MACHINE_MARK_SNAPSHOT && m->pause_at_mark)
+		machine_stop(m, STOP_PAUSE);
+}
+
+/* The console has shown the text that was waited for. */
+static void text_shown(void *context)
+{
+	machine_stop(context, STOP_PAUSE);
+}
+
+struct new_size {
+	struct machine *machine;
+	uint16_t columns, rows;
+};
+
+static void resize(void *context, uint32_t events)
+{
+	const struct new_size *size = context;
+
+	(void)events;
+	console_resize(size->machine->virtio_console, size->columns, size->rows);
+}
+
+void machine_resize(struct machine *m, uint16_t columns, uint16_t rows)
+{
+	struct new_size size = {m, columns, rows};
+
+	if (m->virtio_console)
+		loop_call(m->loop, resize, &size);
+}
+
+/* --- Threads ------------------------------------------------------------------------------ */
+
+static void *devices_main(void *context)
+{
+	struct machine *m = context;
+	mayfly_error err;
+
+	if (!m->no_seccomp && jail_enter(JAIL_DEVICES, &err) < 0)
+		machine_fail(m, &err);
+	else
+		loop_run(m->loop);
+	return NULL;
+}
+
+/* With all signals blocked, whatever the caller's are. */
+static int start_thread(pthread_t *thread, void *(*fn)(void *), void *context,
+			mayfly_error *err)
+{
+	sigset_t all, old;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(thread, NULL, fn, context);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return r ? fail_errno(err, MAYFLY_E_NOMEM, r, "a thread for a machine") : 0;
+}
+
+/* Threads that could not be started are as those that have ended. */
+static void run_threads(struct machine *m, uint64_t deadline, enum machine_stop at_deadline)
+{
+	struct timespec until = {(time_t)(deadline / NS_PER_SECOND),
+				 (long)(deadline % NS_PER_SECOND)};
+	mayfly_error err;
+	uint32_t started = 0;
+	bool devices = start_thread(&m->loop_thread, devices_main, m, &err) == 0;
+	bool failed = !devices;
+
+	while (!failed && started < m->ncpus) {
+		failed = start_thread(&m->cpus[started].thread, machine_cpu_main,
+				      &m->cpus[started], &err) < 0;
+		if (!failed)
+			started++;
+	}
+	if (failed)
+		machine_fail(m, &err);
+	pthread_mutex_lock(&m->lock);
+	while (m->stop == STOP_NONE) {
+		int r = 0;
+
+		if (deadline == NEVER)
+			pthread_cond_wait(&m->changed, &m->lock);
+		else
+			r = pthread_cond_timedwait(&m->changed, &m->lock, &until);
+		if (r == ETIMEDOUT)
+			stop_locked(m, at_deadline);
+	}
+	pthread_mutex_unlock(&m->lock);
+	for (uint32_t i = 0; i < started; i++)
+		pthread_join(m->cpus[i].thread, NULL);
+	if (devices) {
+		loop_stop(m->loop);
+		pthread_join(m->loop_thread, NULL);
+	}
+}
+
+/* --- Runs --------------------------------------------------------------------------------- */
+
+/* Whether it may run now; then it does. */
+static int begin(struct machine *m, mayfly_error *err)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->state == MACHINE_RUNNING)
+		r = fail(err, MAYFLY_E_BUSY, "the machine is running");
+	else if (m->state == MACHINE_ENDED)
+		r = fail(err, MAYFLY_E_PROTOCOL, "the machine has ended");
+	if (r == 0) {
+		m->state = MACHINE_RUNNING;
+		m->stop = STOP_NONE;
+		for (uint32_t i = 0; i < m->ncpus; i++)
+			hv_vcpu_unkick(m->cpus[i].vcpu);
+		if (m->interrupted)
+			stop_locked(m, STOP_INTERRUPTED);
+	}
+	pthread_mutex_unlock(&m->lock);
+	return r;
+}
+
+static int finish(struct machine *m, mayfly_machine_end *end, mayfly_error *err)
+{
+	enum machine_stop why;
+
+	pthread_mutex_lock(&m->lock);
+	why = m->stop;
+	m->state = why == STOP_PAUSE ? MACHINE_PAUSED : MACHINE_ENDED;
+	pthread_mutex_unlock(&m->lock);
+	switch (why) {
+	case STOP_PAUSE:
+		end->reason = MAYFLY_MACHINE_PAUSE;
+		break;
+	case STOP_RESET:
+		end->reason = MAYFLY_MACHINE_RESET;
+		break;
+	case STOP_OFF:
+		end->reason = MAYFLY_MACHINE_OFF;
+		break;
+	case STOP_EXIT:
+		end->reason = MAYFLY_MACHINE_EXIT;
+		end->status = m->exit_status;
+		break;
+	case STOP_TIMEOUT:
+		return fail(err, MAYFLY_E_TIMEOUT, "the machine's time limit of %llu ms is over",
+			    (unsigned long long)(m->timeout / 1000000));
+	case STOP_INTERRUPTED:
+		return fail(err, MAYFLY_E_INTERRUPTED, "the machine was interrupted");
+	case STOP_FAILED:
+	case STOP_NONE:
+		if (err)
+			*err = m->failure;
+		return m->failure.code;
+	}
+	return 0;
+}
+
+/* The earlier of the pause's time and the limit's. */
+static uint64_t deadline_of(const struct machine *m, uint64_t now, uint64_t after,
+			    enum machine_stop *at_deadline)
+{
+	uint64_t left = m->timeout > m->used ? m->timeout - m->used : 0;
+
+	*at_deadline = STOP_PAUSE;
+	if (m->timeout && (!after || left <= after)) {
+		*at_deadline = STOP_TIMEOUT;
+		after = left;
+	} else if (!after) {
+		return NEVER;
+	}
+	return add_overflows(now, after, &after) ? NEVER : after;
+}
+
+int machine_run(struct machine *m, const mayfly_machine_pause *pause, mayfly_machine_end *end,
+		mayfly_error *err)
+{
+	const char *text = pause ? pause->console : NULL;
+	uint64_t start = now_ns(), deadline;
+	enum machine_stop at_deadline;
+	int r = begin(m, err);
+
+	if (r < 0)
+		return r;
+	m->pause_at_mark = pause && pause->port;
+	if (text)
+		r = stream_watch(m->console, text, text_shown, m, err);
+	if (r < 0) {
+		m->state = m->ran ? MACHINE_PAUSED : MACHINE_NEW;
+		return r;
+	}
+	deadline = deadline_of(m, start, pause ? pause->after_ns : 0, &at_deadline);
+	run_threads(m, deadline, at_deadline);
+	m->ran = true;
+	m->used += now_ns() - start;
+	if (text)
+		(void)stream_watch(m->console, NULL, NULL, NULL, NULL);
+	stream_drain(m->console, DRAIN_NS);
+	r = finish(m, end, err);
+	machine_event(m, r == 0 && end->reason == MAYFLY_MACHINE_PAUSE ? "pause" : "end");
+	return r;
+}

@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What snapshots of programs keep besides memory: pipes, events, sockets within the program, files
+ * without names, signals that wait, timers that run. On the mock hypervisor.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/un.h>
+
+#include "linux/checkpoint.h"
+#include "linux/mm_areas.h"
+#include "linux/socket_rights.h"
+#include "program_fixture.h"
+
+#undef fail /* core/error.h has its own */
+#include <cmocka.h>
+
+/* In PROGRAM_DATA: what calls are given, and what they give. */
+#define FDS (PROGRAM_DATA)
+#define UNIX_NAME (PROGRAM_DATA + 0x100)
+#define UNIX_NAME_LEN (sizeof(sa_family_t) + 5)
+#define INET_NAME (PROGRAM_DATA + 0x200)
+#define HELLO (PROGRAM_DATA + 0x300)
+#define MASK (PROGRAM_DATA + 0x400)
+#define ITIMER (PROGRAM_DATA + 0x500)
+#define TIMER_ID (PROGRAM_DATA + 0x640)
+#define TIMERSPEC (PROGRAM_DATA + 0x680)
+#define NAME (PROGRAM_DATA + 0x700)
+#define LARGE (PROGRAM_DATA + 0x740)
+#define EVENT (PROGRAM_DATA + 0x780)
+#define RESULT (PROGRAM_DATA + 0x2000)
+
+#define LARGE_VALUE ((uint64_t)1 << 62)
+
+/* Descriptors that the program has open when it is saved. */
+enum {
+	SEMAPHORE = 3,
+	PIPE_WRITE = 4,
+	PAIR_A = 5,
+	PAIR_B = 6,
+	LISTENER = 7,
+	CLIENT = 8,
+	DATAGRAMS = 9,
+	SENDER = 10,
+	MEMFD = 11,
+	SIGNALS = 12,
+	EPOLL = 13,
+	ACCEPTED = 14, /* the next one */
+	PIPE_READ = 20
+};
+
+static struct tree tree;
+static struct mayfly_snapshot *snap;
+
+static void put(struct process *p, uint64_t va, const void *from, size_t len)
+{
+	assert_int_equal(mm_write(&p->mm, va, from, len), 0);
+}
+
+static void put_arguments(struct process *p)
+{
+	const struct sockaddr_un un = {.sun_family = AF_UNIX, .sun_path = "\0kept"};
+	const struct sockaddr_in in = {.sin_family = AF_INET,
+				       .sin_port = htons(4000),
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	const struct itimerval itimer = {.it_value.tv_sec = 1000};
+	const struct itimerspec spec = {.it_value.tv_sec = 900, .it_interval.tv_sec = 5};
+	const struct epoll_event event = {.events = EPOLLIN, .data.u64 = 77};
+	const uint64_t all = UINT64_MAX, large = LARGE_VALUE;
+
+	put(p, UNIX_NAME, &un, sizeof(un));
+	put(p, INET_NAME, &in, sizeof(in));
+	put(p, HELLO, "hello", 6);
+	put(p, MASK, &all, sizeof(all));
+	put(p, ITIMER, &itimer, sizeof(itimer));
+	put(p, TIMERSPEC, &spec, sizeof(spec));
+	put(p, NAME, "kept", 5);
+	put(p, LARGE, &large, sizeof(large));
+	put(p, EVENT, &event, sizeof(event));
+}
+
+static const uint64_t opening[][7] = {
+	{SYS_pipe, FDS},
+	{SYS_dup2, 3, PIPE_READ},
+	{SYS_close, 3},
+	{SYS_write, PIPE_WRITE, HELLO, 6},
+	{SYS_eventfd2, 0, EFD_SEMAPHORE},
+	{SYS_write, SEMAPHORE, LARGE, 8},
+	{SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, FDS},
+	{SYS_write, PAIR_A, HELLO, 3},
+	{SYS_write, PAIR_A, HELLO + 3, 3},
+	{SYS_shutdown, PAIR_A, SHUT_WR},
+	{SYS_socket, AF_UNIX, SOCK_STREAM, 0},
+	{SYS_bind, LISTENER, UNIX_NAME, UNIX_NAME_LEN},
+	{SYS_listen, LISTENER, 3},
+	{SYS_socket, AF_UNIX, SOCK_STREAM, 0},
+	{SYS_connect, CLIENT, UNIX_NAME, UNIX_NAME_LEN},
+	{SYS_write, CLIENT, HELLO, 6},
+	{SYS_socket, AF_INET, SOCK_DGRAM, 0},
+	{SYS_bind, DATAGRAMS, INET_NAME, sizeof(struct sockaddr_in)},
+	{SYS_socket, AF_INET, SOCK_DGRAM, 0},
+	{SYS_sendto, SENDER, HELLO, 3, 0, INET_NAME, sizeof(struct sockaddr_in)},
+	{SYS_sendto, SENDER, HELLO + 3, 3, 0, INET_NAME, sizeof(struct sockaddr_in)},
+	{SYS_memfd_create, NAME, 0},
+	{SYS_write, MEMFD, HELLO, 6},
+	{SYS_signalfd4, UINT64_MAX, MASK, 8, 0},
+	{SYS_epoll_create1, 0},
+	{SYS_epoll_ctl, EPOLL, EPOLL_CTL_ADD, SIGNALS, EVENT},
+	{SYS_rt_sigprocmask, SIG_BLOCK, MASK, 0, 8},
+	{SYS_kill, PROCESS_PID, SIGUSR1},
+	{SYS_tgkill, PROCESS_PID, PROCESS_PID, SIGUSR2},
+	{SYS_setitimer, ITIMER_REAL, ITIMER, 0},
+	{SYS_timer_create, CLOCK_MONOTONIC, 0, TIMER_ID},
+	{SYS_timer_create, CLOCK_MONOTONIC, 0, TIMER_ID},
+	{SYS_timer_delete, 0},
+	{SYS_timer_settime, 1, 0, TIMERSPEC, 0},
+	{PROG_SYS_READY, 0},
+};
+
+static struct process *opened(void)
+{
+	mayfly_process_options o = program_options(&tree);
+	struct process *p;
+
+	assert_int_equal(process_new(&hv_mock, &o, &p, NULL), 0);
+	put_arguments(p);
+	assert_int_equal(program_run(p, opening, ARRAY_SIZE(opening)).end, MAYFLY_END_PAUSE);
+	return p;
+}
+
+static int use(struct mayfly_snapshot *from, struct process **out, mayfly_error *err)
+{
+	mayfly_process_options o = program_options(&tree);
+
+	o.program = NULL;
+	o.cwd = NULL;
+	o.snapshot = from;
+	o.flags |= MAYFLY_PROCESS_RESTORABLE;
+	return process_new(&hv_mock, &o, out, err);
+}
+
+static struct process *continued(void)
+{
+	struct process *p = NULL;
+	mayfly_error err;
+
+	if (use(snap, &p, &err) < 0)
+		fail_msg("%s", err.message);
+	return p;
+}
+
+/* After these calls "hello" is in RESULT, in a process made from it, and in one restored. */
+static void says_hello(const uint64_t (*calls)[7], size_t count)
+{
+	struct process *p = continued();
+	mayfly_error err;
+
+	for (int i = 0; i < 2; i++) {
+		if (i && checkpoint_restore(p, (const int[3]){-1, -1, -1}, &err) < 0)
+			fail_msg("%s", err.message);
+		assert_int_equal(program_run(p, calls, count).status, 7);
+		assert_true(program_holds(p, RESULT, "hello"));
+	}
+	process_free(p);
+}
+
+static void pipes_are_kept_whose_writer_comes_first(void **state)
+{
+	static const uint64_t calls[][7] = {{SYS_read, PIPE_READ, RESULT, 10}};
+
+	(void)state;
+	says_hello(calls, ARRAY_SIZE(calls));
+}
+
+static void pairs_are_kept(void **state)
+{
+	/* The end is one, too: the last read leaves what was there. */
+	static const uint64_t calls[][7] = {
+		{SYS_read, PAIR_B, RESULT, 10},
+		{SYS_read, PAIR_B, RESULT, 10},
+	};
+
+	(void)state;
+	says_hello(calls, ARRAY_SIZE(calls));
+}
+
+static void both_ends_of_a_pair_are_connected_again(void **state)
+{
+	static const uint64_t calls[][7] = {
+		{SYS_write, PAIR_B, HELLO, 6},
+		{SYS_read, PAIR_A, RESULT, 10},
+	};
+
+	(void)state;
+	says_hello(calls, ARRAY_SIZE(calls));
+}
+
+static void listeners_are_kept_with_who_waits(void **state)
+{
+	static const uint64_t calls[][7] = {
+		{SYS_accept, LISTENER, 0, 0},
+		{SYS_read, ACCEPTED, RESULT + 0x100, 10},
+		{SYS_write, ACCEPTED, RESULT + 0x100, 6},
+		{SYS_read, CLIENT, RESULT, 10},
+	};
+
+	(void)state;
+	says_hello(calls, ARRAY_SIZE(calls));
+}
+
+static void names_are_taken_again(void **state)
+{
+	static const uint64_t calls[][7] = {
+		{SYS_accept, LISTENER, 0, 0},
+		{SYS_socket, AF_UNIX, SOCK_STREAM, 0},
+		{SYS_connect, ACCEPTED + 1, UNIX_NAME, UNIX_NAME_LEN},
+		{SYS_write, ACCEPTED + 1, HELLO, 6},
+		{SYS_accept, LISTENER, 0, 0},
+		{SYS_read, ACCEPTED + 2, RESULT, 10},
+	};
+
+	(void)state;
+	says_hello(calls, ARRAY_SIZE(calls));
+}
+
+static void datagrams_are_kept_one_by_one(void **state)
+{
+	static const uint64_t calls[][7] = {
+		{SYS_read, DATAGRAMS, RESULT, 10},
+		{SYS_read, DATAGRAMS, RESULT + 3, 10},
+	};
+
+	(void)state;
+	says_hello(calls, ARRAY_SIZE(calls));
+}
+
+static void files_without_names_are_kept(void **state)
+{
+	static const uint64_t calls[][7] = {{SYS_pread64, MEMFD, RESULT, 10, 0}};
+
+	(void)state;
+	says_hello(calls, ARRAY_SIZE(calls));
+}
+
+static void a_semaphore_of_any_value_is_kept(void **state)
+{
+	static const uint64_t calls[][7] = {{SYS_read, SEMAPHORE, RESULT, 8}};
+	struct process *p = continued();
+	uint64_t value = 0;
+
+	(void)state;
+	program_run(p, calls, ARRAY_SIZE(calls));
+	mm_get(&p->mm, &value, RESULT);
+	assert_int_equal(value, 1);
+	process_free(p);
+}
+
+static void signals_that_wait_are_kept(void **state)
+{
+	static const uint64_t calls[][7] = {
+		{SYS_rt_sigpending, RESULT, 8},
+		{SYS_epoll_wait, EPOLL, RESULT + 8, 1, 0},
+	};
+	struct process *p = continued();
+	struct epoll_event event = {.events = 0};
+	struct guest_siginfo info;
+	uint64_t set = 0;
+
+	(void)state;
+	assert_true(p->sig.pending.set & SIG_BIT(SIGUSR1));
+	assert_true(p->tasks->sig.pending.set & SIG_BIT(SIGUSR2));
+	program_run(p, calls, ARRAY_SIZE(calls));
+	mm_get(&p->mm, &set, RESULT);
+	assert_int_equal(set, SIG_BIT(SIGUSR1) | SIG_BIT(SIGUSR2));
+	mm_get(&p->mm, &event, RESULT + 8);
+	assert_int_equal(event.data.u64, 77);
+	assert_true(signal_take(p->tasks, SIG_BIT(SIGUSR1), &info));
+	assert_int_equal(info.rt.pid, PROCESS_PID);
+	process_free(p);
+}
+
+static void timers_go_on_with_what_was_left(void **state)
+{
+	static const uint64_t calls[][7] = {
+		{SYS_getitimer, ITIMER_REAL, RESULT},
+		{SYS_timer_gettime, 1, RESULT + 0x100},
+		{SYS_timer_gettime, 0, RESULT + 0x200},
+	};
+	const struct itimerspec untouched = {.it_value.tv_sec = 12345};
+	struct process *p = continued();
+	struct itimerspec spec = {.it_value.tv_sec = 0}, none = spec;
+	struct itimerval itimer = {.it_value.tv_sec = 0};
+
+	(void)state;
+	put(p, RESULT + 0x200, &untouched, sizeof(untouched));
+	program_run(p, calls, ARRAY_SIZE(calls));
+	mm_get(&p->mm, &itimer, RESULT);
+	mm_get(&p->mm, &spec, RESULT + 0x100);
+	mm_get(&p->mm, &none, RESULT + 0x200);
+	assert_in_range(itimer.it_value.tv_sec, 500, 1000);
+	assert_in_range(spec.it_value.tv_sec, 400, 900);
+	assert_int_equal(spec.it_interval.tv_sec, 5);
+	assert_int_equal(none.it_value.tv_sec, 12345); /* it had been deleted */
+	process_free(p);
+}
+
+static void signals_from_before_a_restore_are_gone(void **state)
+{
+	struct process *p = continued();
+	mayfly_error err;
+
+	(void)state;
+	assert_int_equal(signal_send_outside(p, SIGTERM), 0);
+	if (checkpoint_restore(p, (const int[3]){-1, -1, -1}, &err) < 0)
+		fail_msg("%s", err.message);
+	assert_int_equal(p->sig.pending.set, SIG_BIT(SIGUSR1));
+	assert_int_equal(program_run(p, NULL, 0).status, 7);
+	assert_int_equal(signal_send_outside(p, SIGTERM), -ESRCH);
+	process_free(p);
+}
+
+static void saving_changes_nothing(void **state)
+{
+	static const uint64_t calls[][7] = {
+		{SYS_read, PAIR_B, RESULT, 3},		 {SYS_read, PIPE_READ, RESULT + 3, 1},
+		{SYS_read, PIPE_READ, RESULT + 3, 2},	 {SYS_read, DATAGRAMS, RESULT + 5, 3},
+		{SYS_read, SEMAPHORE, RESULT + 0x10, 8},
+	};
+	struct mayfly_snapshot *other = NULL;
+	struct process *p = opened();
+	char text[9] = "";
+
+	(void)state;
+	assert_int_equal(checkpoint_save(p, &other, NULL), 0);
+	program_run(p, calls, ARRAY_SIZE(calls));
+	mm_read(&p->mm, text, RESULT, 8);
+	assert_string_equal(text, "helelhel");
+	process_free(p);
+	mayfly_snapshot_unref(other);
+}
+
+static void what_cannot_be_kept_is_named(void **state)
+{
+	static const uint64_t fifo[][7] = {
+		{SYS_mknod, PROGRAM_DATA, S_IFIFO | 0600, 0},
+		{SYS_open, PROGRAM_DATA, 2 /* O_RDWR */, 0},
+		{PROG_SYS_READY, 0},
+	};
+	mayfly_process_options o = program_options(&tree);
+	struct mayfly_snapshot *made = NULL;
+	mayfly_error err = {.code = 0};
+	struct process *p;
+
+	(void)state;
+	assert_int_equal(process_new(&hv_mock, &o, &p, NULL), 0);
+	put(p, PROGRAM_DATA, "/tmp/fifo", 10);
+	assert_int_equal(program_run(p, fifo, ARRAY_SIZE(fifo)).end, MAYFLY_END_PAUSE);
+	assert_int_equal(checkpoint_save(p, &made, &err), MAYFLY_E_INVALID);
+	assert_non_null(strstr(err.message, "/tmp/fifo"));
+	process_free(p);
+}
+
+/* --- What a restore has to know --------------------------------------------------------------- */
+
+static bool noted(const struct process *p, uint64_t va)
+{
+	uint64_t page = (uint64_t)(mm_host_address(&p->mm, va) - p->mm.base) / PAGE_SIZE;
+
+	return bitmap_test(p->mm.host_wrote, page);
+}
+
+static void only_what_the_host_writes_is_noted(void **state)
+{
+	static const uint64_t calls[][7] = {
+		{SYS_write, PAIR_B, PROGRAM_DATA + 0x4000, 10},
+		{SYS_read, PAIR_A, PROGRAM_DATA + 0x5000, 10},
+		{SYS_sendto, SENDER, PROGRAM_DATA + 0x6000, 3, 0, INET_NAME,
+		 sizeof(struct sockaddr_in)},
+		{SYS_recvfrom, DATAGRAMS, PROGRAM_DATA + 0x7000, 3, 0, 0, 0},
+		{SYS_futex, PROGRAM_DATA + 0x8000, 1 /* FUTEX_WAKE */, 1},
+	};
+	struct process *p = continued();
+
+	(void)state;
+	program_run(p, calls, ARRAY_SIZE(calls));
+	assert_false(noted(p, PROGRAM_DATA + 0x4000));
+	assert_true(noted(p, PROGRAM_DATA + 0x5000));
+	assert_false(noted(p, PROGRAM_DATA + 0x6000));
+	assert_true(noted(p, PROGRAM_DATA + 0x7000));
+	assert_false(noted(p, PROGRAM_DATA + 0x8000));
+	process_free(p);
+}
+
+/* --- Spoiled ---------------------------------------------------------------------------------- */
+
+/* Whatever becomes of it: refused with a reason, or run to some end. */
+static void use_state(const uint8_t *data, size_t len)
+{
+	static const uint64_t calls[][7] = {
+		{SYS_read, PIPE_READ, RESULT, 10},
+		{SYS_accept, LISTENER, FDS, FDS + 8},
+		{SYS_recvfrom, DATAGRAMS, RESULT, 10, 0, FDS, FDS + 8},
+		{SYS_recvfrom, PAIR_B, RESULT, 10, 0, FDS, FDS + 8},
+		{SYS_getsockname, CLIENT, FDS, FDS + 8},
+		{SYS_getpeername, CLIENT, FDS, FDS + 8},
+		{SYS_sendto, SENDER, HELLO, 3, 0, INET_NAME, sizeof(struct sockaddr_in)},
+		{SYS_epoll_wait, EPOLL, RESULT, 1, 0},
+		{SYS_timer_gettime, 1, RESULT},
+		{SYS_getitimer, ITIMER_REAL, RESULT},
+		{SYS_rt_sigprocmask, SIG_SETMASK, LARGE + 0x20, 0, 8},
+	};
+	struct mayfly_snapshot *made = NULL;
+	struct snapshot_builder b;
+	struct process *p = NULL;
+	mayfly_error err = {.code = 0};
+
+	assert_int_equal(snapshot_builder_init(&b, snap->guest, NULL), 0);
+	for (uint64_t page = 0; page < snap->used / PAGE_SIZE; page++)
+		if (bitmap_test(snap->present, page))
+			snapshot_builder_put(&b, page, snap->image + page * PAGE_SIZE, 1, NULL);
+	b.extra = malloc(len + 1);
+	assert_non_null(b.extra);
+	memcpy(b.extra, data, len);
+	b.extra_len = len;
+	assert_int_equal(snapshot_builder_finish(&b, &made, NULL), 0);
+	snapshot_builder_fini(&b);
+	if (use(made, &p, &err) == 0) {
+		program_run(p, calls, ARRAY_SIZE(calls));
+		process_free(p);
+	} else {
+		assert_true(err.message[0] != '\0');
+	}
+	mayfly_snapshot_unref(made);
+}
+
+/* The vector state is long, and comes last. */
+static size_t interesting(void)
+{
+	return snap->extra_len > CPU_XSAVE_BUFFER ? snap->extra_len - CPU_XSAVE_BUFFER
+						  : snap->extra_len;
+}
+
+static void each_spoiled_byte_is_survived(void **state)
+{
+	static const uint8_t flips[] = {1, 0x80, 0xff, 2, 0x10};
+	uint8_t *copy = malloc(snap->extra_len);
+	unsigned fds = program_open_fds();
+
+	(void)state;
+	assert_non_null(copy);
+	memcpy(copy, snap->extra, snap->extra_len);
+	/* Strings of any length are among the numbers: not by words. */
+	for (size_t at = 0; at < interesting(); at++) {
+		copy[at] ^= flips[at % sizeof(flips)];
+		use_state(copy, snap->extra_len);
+		copy[at] ^= flips[at % sizeof(flips)];
+	}
+	assert_int_equal(program_open_fds(), fds);
+	free(copy);
+}
+
+static void each_shorter_state_is_survived(void **state)
+{
+	unsigned fds = program_open_fds();
+
+	(void)state;
+	for (size_t len = 0; len < interesting(); len += 5)
+		use_state(snap->extra, len);
+	assert_int_equal(program_open_fds(), fds);
+}
+
+static int set_up(void **state)
+{
+	struct process *p;
+	mayfly_error err;
+
+	(void)state;
+	mock_reset();
+	tree_make(&tree);
+	p = opened();
+	if (checkpoint_save(p, &snap, &err) < 0)
+		fail_msg("%s", err.message);
+	process_free(p);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	mayfly_snapshot_unref(snap);
+	tree_remove(&tree);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(pipes_are_kept_whose_writer_comes_first),
+		cmocka_unit_test(pairs_are_kept),
+		cmocka_unit_test(both_ends_of_a_pair_are_connected_again),
+		cmocka_unit_test(listeners_are_kept_with_who_waits),
+		cmocka_unit_test(names_are_taken_again),
+		cmocka_unit_test(datagrams_are_kept_one_by_one),
+		cmocka_unit_test(files_without_names_are_kept),
+		cmocka_unit_test(a_semaphore_of_any_value_is_kept),
+		cmocka_unit_test(signals_that_wait_are_kept),
+		cmocka_unit_test(timers_go_on_with_what_was_left),
+		cmocka_unit_test(signals_from_before_a_restore_are_gone),
+		cmocka_unit_test(saving_changes_nothing),
+		cmocka_unit_test(what_cannot_be_kept_is_named),
+		cmocka_unit_test(only_what_the_host_writes_is_noted),
+		cmocka_unit_test(each_spoiled_byte_is_survived),
+		cmocka_unit_test(each_shorter_state_is_survived),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
