@@ -31,6 +31,7 @@ enum operands {
 	OPERANDS_NONE,
 	OPERANDS_CALL,	  /* a guest, one of its functions, arguments that may be @FILE */
 	OPERANDS_PROGRAM, /* a command or file, and its arguments */
+	OPERANDS_KERNEL,  /* a file */
 	OPERANDS_VERB	  /* the name of a verb */
 };
 
@@ -54,6 +55,7 @@ struct verb {
 };
 
 extern const struct verb verb_run;
+extern const struct verb verb_boot;
 extern const struct verb verb_snapshot;
 extern const struct verb verb_call;
 extern const struct verb verb_doctor;

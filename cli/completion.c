@@ -43,9 +43,8 @@ static bool takes_file(const struct option_spec *spec)
 static void print_verb(const struct verb *verb)
 {
 	static const char *const operands[] = {
-		[OPERANDS_NONE] = "none",
-		[OPERANDS_CALL] = "call",
-		[OPERANDS_PROGRAM] = "program",
+		[OPERANDS_NONE] = "none",	[OPERANDS_CALL] = "call",
+		[OPERANDS_PROGRAM] = "program", [OPERANDS_KERNEL] = "kernel",
 		[OPERANDS_VERB] = "verb",
 	};
 	const struct option_spec *spec;
@@ -110,7 +109,7 @@ static const char script_tail[] =
 	"\tfi\n"
 	"\tcase $operands:${#plain[@]} in\n"
 	"\tverb:0) mapfile -t COMPREPLY < <(compgen -W \"$verbs\" -- \"$current\") ;;\n"
-	"\tcall:0)\n"
+	"\tcall:0 | kernel:0)\n"
 	"\t\tcompopt -o filenames 2>/dev/null\n"
 	"\t\tmapfile -t COMPREPLY < <(compgen -f -- \"$current\")\n"
 	"\t\t;;\n"

@@ -162,6 +162,7 @@ static int run_doctor(int argc, char **argv)
 	d.sysroot = options.sysroot;
 	doctor_check_kvm(&d);
 	doctor_check_programs(&d);
+	doctor_check_kernels(&d);
 	doctor_check_host(&d);
 	if (options.json)
 		status = print_json(&d);

@@ -51,6 +51,8 @@ bool doctor_kernel_at_least(const struct doctor *d, unsigned long major, unsigne
 void doctor_check_kvm(struct doctor *d);
 /* doctor_host.c: settings that cost time or safety, and limits. */
 void doctor_check_host(struct doctor *d);
+/* doctor_kernels.c: what booting kernels takes. After doctor_check_kvm(). */
+void doctor_check_kernels(struct doctor *d);
 /* doctor_programs.c: what running programs takes. */
 void doctor_check_programs(struct doctor *d);
 

@@ -9,13 +9,14 @@
 #include "options.h"
 
 const struct verb *const verbs[] = {
-	&verb_run, &verb_snapshot, &verb_call, &verb_doctor, &verb_bench, &verb_help, NULL,
+	&verb_run,    &verb_boot,  &verb_snapshot, &verb_call,
+	&verb_doctor, &verb_bench, &verb_help,	   NULL,
 };
 
 static void print_overview(FILE *out)
 {
 	fputs("Usage: mayfly VERB [options] [operands]\n"
-	      "Programs and functions, each in a micro-VM of its own.\n"
+	      "Programs, kernels and functions, each in a micro-VM of its own.\n"
 	      "\nVerbs:\n",
 	      out);
 	for (size_t i = 0; verbs[i]; i++)

@@ -46,6 +46,7 @@ static int check_from(const struct run_options *o)
 
 static int make(struct program *p, const struct run_options *o, int argc, char **argv)
 {
+	mayfly_snapshot_info info = {.size = sizeof(info)};
 	mayfly_snapshot *snap;
 	mayfly_error err;
 	int status;
@@ -56,7 +57,14 @@ static int make(struct program *p, const struct run_options *o, int argc, char *
 		complain_library(&err);
 		return error_status(&err);
 	}
-	status = program_new_from(p, snap, argv - 1, argc + 1);
+	mayfly_snapshot_get_info(snap, &info, NULL);
+	if (info.machine) {
+		complain("%s is a snapshot of a machine: 'mayfly boot --from' continues it",
+			 o->from);
+		status = STATUS_NOT_EXECUTABLE;
+	} else {
+		status = program_new_from(p, snap, argv - 1, argc + 1);
+	}
 	mayfly_snapshot_unref(snap);
 	return status;
 }

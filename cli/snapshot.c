@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mayfly snapshot: run a program up to a point, and save it there. */
+/*
+ * mayfly snapshot: run a program, or boot a kernel, up to a point, and save it there. Which of the
+ * two it is, the kind of point says; each has options of its own.
+ */
 #include <signal.h>
 #include <string.h>
 
@@ -8,6 +11,7 @@
 #include "message.h"
 #include "options.h"
 #include "program.h"
+#include "snapshot.h"
 
 struct snapshot_options {
 	struct program_options program;
@@ -25,12 +29,14 @@ static const struct option_spec snapshot_options[] = {
 	 .help = "Where to save it."},
 	{.name = "when",
 	 .letter = 'w',
-	 .type = OPTION_WORD,
-	 .words = "stdin main ready",
+	 .type = OPTION_TEXT,
+	 .words = "stdin main ready console: port",
 	 .argument = "WHEN",
 	 FIELD(when),
 	 .help = "stdin: before it first reads standard input; main: at the entry of main(); "
-		 "ready: when it calls mayfly_ready() of mayfly_program.h."},
+		 "ready: when it calls mayfly_ready() of mayfly_program.h. console:TEXT, port "
+		 "or "
+		 "a TIME: of a kernel, see below."},
 };
 #undef FIELD
 
@@ -42,9 +48,13 @@ static const char snapshot_details[] =
 	"  mayfly snapshot -o py.snap --when stdin --system -- python3 -c '...' </dev/null\n"
 	"  mayfly run --system --from py.snap <input\n"
 	"\n"
-	"Exit status: 0; 124 a time limit was reached; 125 mayfly failed, or the program "
-	"ended\n"
-	"before; 126 PROGRAM is not executable; 127 no such PROGRAM.\n";
+	"Of a kernel, with the options of 'mayfly boot', which --help shows behind --when:\n"
+	"  mayfly snapshot -o FILE --when console:TEXT|port|TIME [options] KERNEL\n"
+	"It is saved once its console has shown TEXT, when it writes the snapshot mark to its\n"
+	"port, or after TIME. 'mayfly boot --from FILE' continues it.\n"
+	"\n"
+	"Exit status: 0; 124 a time limit was reached; 125 mayfly failed, or the guest ended\n"
+	"before; 126 PROGRAM or KERNEL is none; 127 there is none.\n";
 
 struct point {
 	const char *word;
@@ -58,14 +68,16 @@ static const struct point points[] = {
 	{"ready", MAYFLY_PAUSE_READY, "it called mayfly_ready()"},
 };
 
-/* `word` was checked against the option's words. */
 static const struct point *find_point(const char *word)
 {
-	const struct point *p = points;
-
-	while (strcmp(p->word, word) != 0)
-		p++;
-	return p;
+	for (size_t i = 0; i < COUNT_OF(points); i++)
+		if (strcmp(points[i].word, word) == 0)
+			return &points[i];
+	usage_error(&verb_snapshot,
+		    "--when: '%.60s' is none of: stdin, main, ready (of a program), "
+		    "console:TEXT, port, a TIME such as 5s (of a kernel)",
+		    word);
+	return NULL;
 }
 
 static int ended_early(const mayfly_process_end *end, const struct point *point)
@@ -100,7 +112,7 @@ static int take(const struct snapshot_options *o, char **argv)
 	const struct point *point = find_point(o->when);
 	struct program p = {.trace_fd = -1};
 	mayfly_process_end end;
-	int status = program_init(&p, &verb_snapshot, &o->program);
+	int status = point ? program_init(&p, &verb_snapshot, &o->program) : STATUS_FAILED;
 
 	if (status == STATUS_OK)
 		status = program_new(&p, argv);
@@ -113,18 +125,41 @@ static int take(const struct snapshot_options *o, char **argv)
 	return status;
 }
 
+/*
+ * --when's argument, before it is known which options there are: its name is the same, and what
+ * it is the other table's options are told by. NULL: there is none.
+ */
+static const char *when_of(int argc, char **argv)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+		const char *word = argv[i];
+		size_t n = strcspn(word, "=");
+
+		if (n > 2 && n <= strlen("--when") && strncmp(word, "--when", n) == 0)
+			return word[n] ? word + n + 1 : argv[i + 1];
+		if (word[0] == '-' && word[1] == 'w')
+			return word[2] ? word + 2 : argv[i + 1];
+	}
+	return NULL;
+}
+
 static int run_snapshot(int argc, char **argv)
 {
 	struct snapshot_options options = {.output = NULL};
-	int first = options_parse(&verb_snapshot, argc, argv, &options);
-	int status;
+	const char *when = when_of(argc, argv);
+	int first, status;
 
+	if (when && snapshot_is_of_machine(when))
+		return snapshot_machine(argc, argv);
+	first = options_parse(&verb_snapshot, argc, argv, &options);
 	if (first < 0)
 		status = first == OPTIONS_SHOWN ? STATUS_OK : STATUS_FAILED;
 	else if (!options.output)
 		status = usage_error(&verb_snapshot, "-o FILE is missing: where to save it");
 	else if (!options.when)
-		status = usage_error(&verb_snapshot, "--when is missing: stdin, main or ready");
+		status = usage_error(&verb_snapshot,
+				     "--when is missing: stdin, main or ready, or "
+				     "console:TEXT, port or a TIME");
 	else if (first == argc)
 		status = usage_error(&verb_snapshot, "a PROGRAM is missing");
 	else
@@ -135,7 +170,7 @@ static int run_snapshot(int argc, char **argv)
 
 const struct verb verb_snapshot = {
 	.name = "snapshot",
-	.summary = "Run a program up to a point, and save it there.",
+	.summary = "Run a program or kernel up to a point, and save it there.",
 	.synopsis = "-o FILE --when WHEN [--] PROGRAM [ARG...]",
 	.details = snapshot_details,
 	.operands = OPERANDS_PROGRAM,

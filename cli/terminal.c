@@ -85,18 +85,18 @@ static void start_guard(void)
 
 void terminal_raw(void)
 {
-	if (tcgetattr(STDIN_FILENO, is_raw ? &raw : &cooked) != 0 ||
+	struct termios now;
+
+	if (is_raw || tcgetattr(STDIN_FILENO, &now) != 0 ||
 	    tcgetpgrp(STDIN_FILENO) != getpgrp())
 		return;
-	if (!is_raw) {
-		raw = cooked;
-		raw.c_iflag &= (tcflag_t) ~(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR |
-					    ICRNL | IXON);
-		raw.c_lflag &= (tcflag_t) ~(ECHO | ECHONL | ICANON | IEXTEN | ISIG);
-		raw.c_cc[VMIN] = 1;
-		raw.c_cc[VTIME] = 0;
-		start_guard();
-	}
+	cooked = raw = now;
+	raw.c_iflag &=
+		(tcflag_t) ~(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
+	raw.c_lflag &= (tcflag_t) ~(ECHO | ECHONL | ICANON | IEXTEN | ISIG);
+	raw.c_cc[VMIN] = 1;
+	raw.c_cc[VTIME] = 0;
+	start_guard();
 	is_raw = tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
 }
 

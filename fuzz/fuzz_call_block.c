@@ -2,10 +2,12 @@
 /*
  * A hostile guest at the run loop: each run of the mock takes the next few bytes of the input as what the
  * guest wrote, by the rights of its page tables, and how it left. Host functions of every type are there; they
- * look at every byte they are given, call back, fail, register others, interrupt.
+ * look at every byte they are given, call back, fail, register others, interrupt. Under hot dispatch the
+ * guest runs on a thread of its own and uses the mailbox, rightly or wrongly.
  *
  * The first byte says how the sandbox is used; then commands follow, see guest_acts().
  */
+#include <sched.h>
 #include <string.h>
 
 #include "fuzz.h"
@@ -14,6 +16,8 @@
 #define MAX_RUNS 200
 #define MAX_CALLS 6
 #define MEMORY (128 << 10)
+/* How often a guest that waits for its turn looks, before it leaves. */
+#define LOOKS 300
 
 static const uint8_t *input;
 static size_t left;
@@ -99,6 +103,66 @@ static void raise_exception(struct mock_vm *vm, struct hv_exit *exit)
 	*exit = mock_out((uint16_t)(FN_PORT_EXCEPTION + take(1) % 40));
 }
 
+static uint32_t *word_of(mayfly_sandbox *sb, size_t offset)
+{
+	return (uint32_t *)(void *)((char *)sb->call + offset);
+}
+
+/*
+ * The host's turn, by the mailbox: `answer` as it is to be, or not. Input is left alone until it is the
+ * guest's again. False: the guest leaves, by *exit.
+ */
+static bool wait_for_turn(struct mock_vm *vm, mayfly_sandbox *sb, uint32_t wrong,
+			  struct hv_exit *exit)
+{
+	uint32_t *turn = word_of(sb, offsetof(struct fn_call, turn));
+	uint32_t seen = __atomic_load_n(turn, __ATOMIC_SEQ_CST), left = seen | FN_TURN_LEFT;
+
+	guest_put(vm, answer, 0); /* into the dirty log, by the page tables */
+	__atomic_store_n(word_of(sb, offsetof(struct fn_call, answer)), seen + wrong,
+			 __ATOMIC_SEQ_CST);
+	for (int i = 0; i < LOOKS && !mock_is_kicked(vm); i++) {
+		if (__atomic_load_n(turn, __ATOMIC_SEQ_CST) != seen)
+			return true;
+		sched_yield();
+	}
+	if (mock_is_kicked(vm)) {
+		exit->kind = HV_EXIT_KICKED;
+		return false;
+	}
+	if (!__atomic_compare_exchange_n(turn, &seen, left, false, __ATOMIC_SEQ_CST,
+					 __ATOMIC_SEQ_CST))
+		return true;
+	*exit = mock_out(FN_PORT_GATE);
+	return false;
+}
+
+/* False: the guest leaves. */
+static bool use_mailbox(struct mock_vm *vm, mayfly_sandbox *sb, uint64_t command,
+			struct hv_exit *exit)
+{
+	uint32_t wrong = 0;
+
+	switch (command) {
+	case 0:
+	case 1:
+		guest_put(vm, op, FN_OP_RESULT);
+		break;
+	case 2:
+		host_call(vm, sb);
+		break;
+	case 3:
+		guest_put(vm, op, (uint32_t)take(1) % 9);
+		break;
+	default:
+		wrong = (uint32_t)take(1);
+		if (wrong & 1)
+			__atomic_add_fetch(word_of(sb, offsetof(struct fn_call, turn)),
+					   wrong / 2, __ATOMIC_SEQ_CST);
+	}
+	return wait_for_turn(vm, sb, wrong, exit);
+}
+
 /* One run: commands until one says how the guest leaves. */
 static int guest_acts(struct mock_vm *vm, void *context, struct hv_exit *exit)
 {
@@ -108,6 +172,11 @@ static int guest_acts(struct mock_vm *vm, void *context, struct hv_exit *exit)
 	while (left && ++runs < MAX_RUNS) {
 		uint64_t command = take(1);
 
+		if (sb->is_hot && command >= 200 && command < 240) {
+			if (!use_mailbox(vm, sb, command % 5, exit))
+				return 0;
+			continue;
+		}
 		switch (command % 10) {
 		case 0:
 			write_word(vm, words[take(1) % ARRAY_SIZE(words)], take(1));
@@ -232,6 +301,32 @@ static int call(mayfly_sandbox *sb, mayfly_error *err)
 	return r;
 }
 
+/* Results are what the guest has written, or not, in their place: any bits. */
+static int call_many(mayfly_sandbox *sb, mayfly_error *err)
+{
+	const struct manifest *m = &sb->guest->manifest;
+	const mayfly_function *fn = &m->exports[take(1) % m->nexports];
+	mayfly_value args[3][4], results[3];
+	mayfly_batch batch = MAYFLY_BATCH_INIT;
+	int r;
+
+	for (int i = 0; i < 3; i++) {
+		args[i][0] = mayfly_string("argument");
+		args[i][1] = mayfly_bytes_of("bytes", 5);
+		args[i][2] = mayfly_i32(-1);
+		args[i][3] = mayfly_f64(0.5);
+	}
+	batch.args = args[0];
+	batch.nargs = fn->sig.nargs;
+	batch.count = 3;
+	batch.results = results;
+	r = sandbox_call_many(sb, fn, &batch, err);
+	CHECK(r <= 0 && batch.done <= 3 && (r < 0 || batch.done == 3));
+	for (size_t i = 0; i < batch.done; i++)
+		CHECK((uint8_t)results[i].type == fn->sig.result);
+	return r;
+}
+
 static int host_function(void *context, mayfly_sandbox *sb, const mayfly_value *args,
 			 size_t nargs, mayfly_value *result, mayfly_error *err)
 {
@@ -246,7 +341,10 @@ static int host_function(void *context, mayfly_sandbox *sb, const mayfly_value *
 	if (mood & 1) {
 		mayfly_error inner = {.code = 0};
 
-		call(sb, &inner);
+		if (mood & 64)
+			call_many(sb, &inner);
+		else
+			call(sb, &inner);
 	}
 	if ((mood & 6) == 6)
 		sandbox_interrupt(sb);
@@ -335,6 +433,10 @@ static void rest(mayfly_sandbox *sb, struct mayfly_snapshot *snap, uint64_t how)
 			check_restored(sb);
 		}
 	}
+	if (how & 8)
+		sandbox_set_dispatch(sb,
+				     sb->is_hot ? MAYFLY_DISPATCH_NORMAL : MAYFLY_DISPATCH_HOT,
+				     &err);
 	CHECK(sandbox_restore(sb, how & 4 ? snap : NULL, &err) == 0);
 	check_restored(sb);
 	mayfly_snapshot_unref(captured);
@@ -374,10 +476,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	options.host_function_count = ARRAY_SIZE(functions);
 	options.print = how & 1 ? print : NULL;
 	options.max_depth = 3;
+	options.dispatch = how & 64 ? MAYFLY_DISPATCH_HOT : MAYFLY_DISPATCH_NORMAL;
+	options.hot_wait_ns = how & 32 ? 1 : 20000;
 	mock_drive(guest_acts, &sb);
 	CHECK(sandbox_new(&hv_mock, guest(), &options, &sb, &err) == 0);
 	for (int i = 0; i < MAX_CALLS && left; i++) {
-		call(sb, &err);
+		if (how & 16 && take(1) & 1)
+			call_many(sb, &err);
+		else
+			call(sb, &err);
 		CHECK(sb->depth == 0);
 		if (sb->poisoned || take(1) & 1)
 			rest(sb, guest(), take(1));

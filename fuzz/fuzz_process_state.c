@@ -16,8 +16,7 @@
 #include "program_fixture.h"
 
 #define MAX_VCPUS 4
-#define MAX_STEPS 400
-#define DESCRIPTORS 12
+#define DESCRIPTORS 22
 #define ROOM (PROGRAM_DATA + 0x8000)
 
 static struct tree tree;
@@ -44,6 +43,12 @@ static const struct call on_descriptor[] = {
 	{SYS_timerfd_gettime, {0, ROOM}},
 	{SYS_mmap, {0, 4096, 1, MAP_PRIVATE, 0, 0}},
 	{SYS_ioctl, {0, 0x541b, ROOM}},
+	{SYS_accept, {0, ROOM, ROOM + 0x800}},
+	{SYS_recvfrom, {0, ROOM, 4096, 0, ROOM, ROOM + 0x800}},
+	{SYS_getsockname, {0, ROOM, ROOM + 0x800}},
+	{SYS_getpeername, {0, ROOM, ROOM + 0x800}},
+	{SYS_sendto, {0, ROOM, 10, 0, INET_NAME, 16}},
+	{SYS_shutdown, {0, 2}},
 };
 
 static const struct call once[] = {
@@ -54,6 +59,11 @@ static const struct call once[] = {
 	{SYS_kill, {PROCESS_PID, 10}},
 	{SYS_rt_sigreturn, {0}},
 	{SYS_getrlimit, {7, ROOM}},
+	{SYS_rt_sigpending, {ROOM, 8}},
+	{SYS_getitimer, {0, ROOM}},
+	{SYS_timer_gettime, {1, ROOM}},
+	{SYS_timer_settime, {1, 0, TIMERSPEC, 0}},
+	{SYS_rt_sigprocmask, {2, PROGRAM_DATA + 0x6000, 0, 8}},
 	{SYS_clone, {CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD, ROOM}},
 	{SYS_open, {ROOM, 0}},
 	{SYS_readlink, {ROOM, ROOM, 100}},
@@ -105,28 +115,13 @@ static int program_acts(struct mock_vm *vm, void *context, struct hv_exit *exit)
 
 /* --- The snapshot ---------------------------------------------------------------------------- */
 
-static int until_ready(struct mock_vm *vm, void *context, struct hv_exit *exit)
-{
-	(void)context;
-	vm->regs.rax = PROG_SYS_READY;
-	vm->regs.rdi = 0;
-	vm->regs.rcx = PROGRAM_TEXT + 0x802;
-	vm->regs.rip = PROG_GATE_SYSCALL + 2;
-	*exit = mock_out(PROG_PORT_SYSCALL);
-	return 0;
-}
-
 static void make_first(void)
 {
 	mayfly_process_options o = program_options(&tree);
-	mayfly_process_end end = {.size = sizeof(end)};
 	struct process *p;
 
-	mock_drive(until_ready, NULL);
 	CHECK(process_new(&hv_mock, &o, &p, NULL) == 0);
-	mm_write(&p->mm, PROGRAM_DATA, "data", 4);
-	CHECK(process_run(p, MAYFLY_PAUSE_READY, &end, NULL) == 0);
-	CHECK(end.end == MAYFLY_END_PAUSE);
+	program_open_much(p);
 	CHECK(checkpoint_save(p, &first, NULL) == 0);
 	process_free(p);
 }

@@ -10,6 +10,7 @@
 #include "abi/function.h"
 #include "elf_builder.h"
 #include "function/manifest.h"
+#include "virtqueue_input.h"
 
 #define FUNC ELF64_ST_INFO(STB_GLOBAL, STT_FUNC)
 #define RELR 36 /* DT_RELR, DT_RELRSZ: older C libraries' elf.h lacks them */
@@ -339,5 +340,6 @@ int main(int argc, char **argv)
 	write_guests();
 	write_relr_flood();
 	write_manifests();
+	virtqueue_seeds(write_seed);
 	return 0;
 }

@@ -291,9 +291,9 @@ MAYFLY_API int mayfly_snapshot_get_info(const mayfly_snapshot *snap, mayfly_snap
 typedef struct mayfly_function mayfly_function;
 
 /*
- * Find an exported function by name. The handle belongs to the guest's image: it is good for
- * every snapshot and sandbox that descends from the same load or open, for as long as one of
- * them lives. Errors: NO_FUNCTION (the message names near misses).
+ * Find an exported function by name, of a function guest or of a program. The handle belongs to
+ * the guest's image: it is good for every snapshot, sandbox and process that descends from the same
+ * load or open, for as long as one of them lives. Errors: NO_FUNCTION (the message names near misses).
  */
 MAYFLY_API int mayfly_snapshot_function(const mayfly_snapshot *snap, const char *name,
 					const mayfly_function **out, mayfly_error *err);
@@ -847,7 +847,8 @@ MAYFLY_API int mayfly_process_signal(mayfly_process *process, int signo, mayfly_
 
 /*
  * Snapshot a process that is paused: memory, threads, and what it has open, where that can be:
- * INVALID names what cannot (connected sockets, for one). Free with mayfly_snapshot_unref().
+ * INVALID names what cannot (connections to somebody outside, for one). Free with
+ * mayfly_snapshot_unref().
  */
 MAYFLY_API int mayfly_process_snapshot(mayfly_process *process, mayfly_snapshot **out,
 				       mayfly_error *err);

@@ -35,6 +35,9 @@
 extern "C" {
 #endif
 
+/* That it is no function guest. */
+__asm__(MAYFLY_P_NOTE(4, ".long 0"));
+
 /* A system call of Mayfly's own; Linux answers it with ENOSYS. */
 #define MAYFLY_SYSCALL_READY 0x4d590000L
 

@@ -17,7 +17,6 @@
 #define IP_TOTAL 2
 #define IP_FRAGMENT 6
 #define IP_MORE_OR_OFFSET 0x3fff
-#define IP_OFFSET 0x1fff
 #define IP_PROTOCOL 9
 #define IP_SUM 10
 #define IP_SOURCE 12
@@ -107,21 +106,23 @@ static bool peer_may_hear(struct filter *f, uint32_t address, uint16_t port, uin
 
 /* --- packets ------------------------------------------------------------------------------------ */
 
-/* An IPv4 packet, of which all that is pointed to is there. */
+/* An IPv4 packet, whole: all that is pointed to is there. */
 struct packet {
 	uint8_t *ip;
 	uint8_t *payload; /* behind the header */
 	size_t left;	  /* bytes of it */
 	uint32_t source, target;
 	uint8_t protocol;
-	bool first;    /* it begins with the protocol's header: no fragment, or the first */
-	bool fragment; /* one of several */
 };
 
+/*
+ * False: it is none, or a fragment. The reassembly of libslirp 4.7 follows wild pointers where
+ * fragments are hostile; a guest whose network takes 1500 bytes at once rarely sends any; and they
+ * hide ports and flags (RFC 1858).
+ */
 static bool packet_parse(struct packet *p, uint8_t *frame, size_t len)
 {
 	size_t header, total;
-	uint16_t fragment;
 
 	if (len < ETH_LEN + IP_MIN || get16(frame + ETH_TYPE) != TYPE_IP)
 		return false;
@@ -130,14 +131,13 @@ static bool packet_parse(struct packet *p, uint8_t *frame, size_t len)
 	total = get16(p->ip + IP_TOTAL);
 	if (p->ip[0] >> 4 != 4 || header < IP_MIN || total < header || total > len - ETH_LEN)
 		return false;
-	fragment = get16(p->ip + IP_FRAGMENT);
+	if (get16(p->ip + IP_FRAGMENT) & IP_MORE_OR_OFFSET)
+		return false;
 	p->payload = p->ip + header;
 	p->left = total - header;
 	p->source = get32(p->ip + IP_SOURCE);
 	p->target = get32(p->ip + IP_TARGET);
 	p->protocol = p->ip[IP_PROTOCOL];
-	p->first = !(fragment & IP_OFFSET);
-	p->fragment = fragment & IP_MORE_OR_OFFSET;
 	return true;
 }
 
@@ -153,7 +153,7 @@ static void fix_checksum(uint8_t *sum, uint32_t old, uint32_t new)
 	put16(sum, (uint16_t)~s);
 }
 
-/* Change the address at `offset` of the header of a UDP packet that is no fragment. */
+/* Change the address at `offset` of the header of a UDP packet. */
 static void readdress(struct packet *p, size_t offset, uint32_t new)
 {
 	uint32_t old = get32(p->ip + offset);
@@ -172,13 +172,13 @@ static void readdress(struct packet *p, size_t offset, uint32_t new)
 
 static bool is_udp_to(const struct packet *p, uint16_t port)
 {
-	return p->protocol == IPPROTO_UDP && p->first && p->left >= UDP_LEN &&
+	return p->protocol == IPPROTO_UDP && p->left >= UDP_LEN &&
 	       get16(p->payload + PORT_TARGET) == port;
 }
 
 /*
  * The name server's address stands for the one that this host asks, which may be itself: no other
- * port of it. Later fragments cannot change the ports, which are within the first 8 bytes.
+ * port of it.
  */
 static bool may_ask_nameserver(const struct packet *p)
 {
@@ -187,23 +187,17 @@ static bool may_ask_nameserver(const struct packet *p)
 		return true; /* libslirp answers itself */
 	case IPPROTO_UDP:
 	case IPPROTO_TCP:
-		return !p->first ||
-		       (p->left >= UDP_LEN && get16(p->payload + PORT_TARGET) == PORT_DNS);
+		return p->left >= UDP_LEN && get16(p->payload + PORT_TARGET) == PORT_DNS;
 	default:
 		return false;
 	}
 }
 
-/*
- * To this host: what belongs to a connection that came from there, and answers to datagrams. Not
- * in fragments, which could overlap (RFC 1858).
- */
+/* To this host: what belongs to a connection that came from there, and answers to datagrams. */
 static bool may_answer(struct filter *f, struct packet *p, uint64_t now)
 {
 	uint16_t port;
 
-	if (p->fragment)
-		return false;
 	if (p->protocol == IPPROTO_TCP)
 		return p->left >= TCP_MIN &&
 		       (p->payload[TCP_FLAGS] & (TCP_SYN | TCP_ACK)) != TCP_SYN;
@@ -254,7 +248,7 @@ bool filter_from_guest(struct filter *f, uint8_t *frame, size_t len, uint64_t no
 	if (!packet_parse(&p, frame, len))
 		return false;
 	if (p.target == INADDR_BROADCAST)
-		return !p.fragment && is_udp_to(&p, PORT_DHCP_SERVER);
+		return is_udp_to(&p, PORT_DHCP_SERVER);
 	if (p.target == NET_GATEWAY)
 		return to_gateway(f, &p, now);
 	if (p.target == NET_NAMESERVER)
@@ -269,7 +263,7 @@ void filter_to_guest(struct filter *f, uint8_t *frame, size_t len, uint64_t now)
 	struct packet p;
 
 	if (f->host || !packet_parse(&p, frame, len) || p.protocol != IPPROTO_UDP ||
-	    p.fragment || p.left < UDP_LEN)
+	    p.left < UDP_LEN)
 		return;
 	if ((p.source & LOOPBACK_MASK) == LOOPBACK_NET) {
 		readdress(&p, IP_SOURCE, NET_GATEWAY);

@@ -208,7 +208,9 @@ static int turn(struct helper *h, bool rest, short *events)
 		ready = poll(h->fds, 1, REST_MS);
 	else
 		ready = poll(h->fds, h->nfds, timeout > INT32_MAX ? -1 : (int)timeout);
-	*events = ready > 0 ? h->fds[0].revents : 0;
+	*events = h->fds[0].revents;
+	if (ready <= 0)
+		*events = 0;
 	if (*events & POLLIN)
 		take_frames(h);
 	h->full = !has_room();

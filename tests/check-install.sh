@@ -32,7 +32,7 @@ for path in usr/bin/mayfly usr/include/mayfly.h usr/include/mayfly_guest.h \
 	usr/include/mayfly_export.h usr/include/mayfly_program.h \
 	'usr/lib*/*/libmayfly.so.0' 'usr/lib*/*/libmayfly.a' 'usr/lib*/*/libmayfly_guest.a' \
 	'usr/lib*/*/pkgconfig/libmayfly.pc' 'usr/lib*/*/pkgconfig/mayfly-guest.pc' \
-	'usr/share/man/man1/mayfly.1*' usr/share/bash-completion/completions/mayfly \
+	usr/libexec/mayfly/mayfly-slirp 'usr/share/man/man1/mayfly.1*' usr/share/bash-completion/completions/mayfly \
 	usr/share/mayfly/mayfly-guest.mk usr/share/doc/mayfly/examples; do
 	installed "$path"
 done

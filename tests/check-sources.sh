@@ -15,14 +15,14 @@ say() {
 }
 
 files() {
-	find .ci include src cli guest examples tests tools bench fuzz man Makefile meson.build \
+	find .ci include src cli slirp guest examples tests tools bench fuzz man Makefile meson.build \
 		meson_options.txt -type f ! -path 'fuzz/corpus/*' ! -path 'tests/programs/data/*' \
 		! -name '*.pyc' | sort
 }
 
 # A file that the build does not name is not tested and not analysed, yet looks as if it were.
 built=$(cat "$build/build.ninja")
-for source in $(find src cli guest bench examples tests fuzz -name '*.[cS]' ! -path 'tests/install/*' \
+for source in $(find src cli slirp guest bench examples tests fuzz -name '*.[cS]' ! -path 'tests/install/*' \
 	! -path 'tests/programs/data/*' | sort); do
 	case $source in
 	fuzz/*) # built only for fuzzing; named without the prefix there

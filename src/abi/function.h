@@ -57,7 +57,7 @@
 #define FN_REPLY_BATCH 3  /* make the calls of the struct fn_batch at `fn` */
 
 /* In fn_call.turn: the gate left by OUT, or is about to. The other bits count turns. */
-#define FN_TURN_LEFT 0x80000000u
+#define FN_TURN_LEFT 0x80000000
 
 /* fn_call.flags */
 #define FN_FLAG_PRINT 1 /* printing is not denied */
@@ -78,11 +78,13 @@
  *                   then "name\0" "result(type,type,...)\0"
  *   FN_NOTE_IMPORT: i64 0; then "name\0" "result(type,...)\0"
  *   FN_NOTE_ABI:    u32 FN_ABI_VERSION
+ *   FN_NOTE_PROGRAM: u32 0: a Linux program (mayfly_program.h), no function guest
  */
 #define FN_NOTE_NAME "Mayfly"
 #define FN_NOTE_ABI 1
 #define FN_NOTE_EXPORT 2
 #define FN_NOTE_IMPORT 3
+#define FN_NOTE_PROGRAM 4
 #define FN_ABI_VERSION 1
 
 /* fn_batch.flags */

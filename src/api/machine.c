@@ -81,7 +81,7 @@ int mayfly_machine_new(const mayfly_machine_options *options, mayfly_machine **o
 		r = check_options(&o, err);
 	if (r == 0)
 		r = machine_new(&hv_kvm, &o, &m, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	*out = (mayfly_machine *)m;
 	return 0;

@@ -117,7 +117,7 @@ static size_t capacity(const struct batch *b, uint64_t room)
 /* The call area up to `end` is in use, for restores, too. */
 static int use_area(mayfly_sandbox *sb, uint64_t start, uint64_t len, mayfly_error *err)
 {
-	uint64_t size = sb->guest->plan.call_area, pages;
+	uint64_t size = sb->area_end, pages;
 
 	if (!range_within(start, len, size))
 		return fail(err, MAYFLY_E_TOO_LARGE,
@@ -161,6 +161,8 @@ static int fill(struct batch *b, struct part *p, uint64_t start, bool alone, may
 	*p = (struct part){.start = start, .first = b->next};
 	if (!most)
 		return 0;
+	if (!alone)
+		sb->area_end = start + b->room; /* the guest has what is behind it */
 	r = use_area(sb, start, FN_BATCH_SIZE + most * b->head.stride + FN_BATCH_TAIL, err);
 	while (r == 0 && n < most && !p->large) {
 		uint64_t used = sb->area_used;
@@ -175,6 +177,7 @@ static int fill(struct batch *b, struct part *p, uint64_t start, bool alone, may
 		p->large = false;
 		break;
 	}
+	sb->area_end = sb->guest->plan.call_area;
 	/* Those before it come first; it will fail again when it is the first. */
 	if (r < 0 && !n) {
 		error_prefix(err, "call %zu of the batch", b->next + 1);

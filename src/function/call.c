@@ -12,7 +12,7 @@ int sandbox_push_bytes(mayfly_sandbox *sb, const void *data, uint64_t len, bool 
 		       uint64_t *va, mayfly_error *err)
 {
 	uint64_t start = (sb->area_used + 15) & ~(uint64_t)15;
-	uint64_t size = sb->guest->plan.call_area;
+	uint64_t size = sb->area_end;
 	uint64_t need, pages;
 
 	if (add_overflows(len, terminate, &need) || !range_within(start, need, size))

@@ -12,9 +12,9 @@
 
 #include "function/sandbox.h"
 
-/* A guest that is to leave gets so long before it is stopped where it is. */
+/* A guest that is to leave gets so long, busy hosts considered, before it is stopped. */
 #define REST_NS 20000000u
-#define STOP_REST_NS 1000000000u
+#define MUST_REST_NS 2000000000u
 /* One that stays in the VM without a call, although the gate would have left, is stopped. */
 #define OVERSTAY_NS 20000000u
 /* Of the vCPU's thread: KVM_RUN, and words for its errors. */
@@ -315,6 +315,11 @@ static void sleep_for_answer(mayfly_sandbox *sb)
 	__atomic_store_n(&sb->fresh->spin, hot->guest_spins, __ATOMIC_RELAXED);
 }
 
+static uint32_t turn_of(const mayfly_sandbox *sb)
+{
+	return __atomic_load_n(&sb->call->turn, __ATOMIC_RELAXED) & ~FN_TURN_LEFT;
+}
+
 static int wait_for_answer(mayfly_sandbox *sb, struct hv_exit *exit, mayfly_error *err)
 {
 	struct hot *hot = sb->hot;
@@ -332,6 +337,8 @@ static int wait_for_answer(mayfly_sandbox *sb, struct hv_exit *exit, mayfly_erro
 		if (answer != hot->answered)
 			return out_of_turn(sb, err);
 		if (parked) {
+			if (is_gate_exit(hot) && turn_of(sb) != hot->turn)
+				return out_of_turn(sb, err);
 			if (!is_idle_kick(hot))
 				return give_exit(hot, exit, err);
 			if (!resume(sb, exit, &r, err))
@@ -423,9 +430,9 @@ static bool rest(mayfly_sandbox *sb, uint64_t patience_ns)
 	return is_gate_exit(hot);
 }
 
-bool hot_rest(mayfly_sandbox *sb)
+bool hot_rest(mayfly_sandbox *sb, bool must)
 {
-	return !sb->is_hot || rest(sb, REST_NS);
+	return !sb->is_hot || rest(sb, must ? MUST_REST_NS : REST_NS);
 }
 
 void hot_begin_anew(mayfly_sandbox *sb)
@@ -480,7 +487,7 @@ int hot_start(mayfly_sandbox *sb, uint64_t wait_ns, mayfly_error *err)
 
 bool hot_stop(mayfly_sandbox *sb)
 {
-	bool good = rest(sb, STOP_REST_NS);
+	bool good = rest(sb, MUST_REST_NS);
 
 	sb->is_hot = false;
 	sb->fresh->spin = 0;

@@ -52,9 +52,9 @@ bool hot_is_running(const struct mayfly_sandbox *sb);
 void hot_park(struct mayfly_sandbox *sb);
 /*
  * The same, but behind the gate's OUT, where calls end without hot dispatch. False: it did not
- * come there soon, and was stopped elsewhere.
+ * come there, and was stopped elsewhere; if it `must`, it gets much time for it.
  */
-bool hot_rest(struct mayfly_sandbox *sb);
+bool hot_rest(struct mayfly_sandbox *sb, bool must);
 /* The call block is a new one, and the vCPU at the gate's beginning. */
 void hot_begin_anew(struct mayfly_sandbox *sb);
 

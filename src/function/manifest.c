@@ -335,6 +335,10 @@ static int take_note(void *context, uint32_t type, const uint8_t *desc, size_t l
 		return add_export(b, desc, len, desc_va, err);
 	case FN_NOTE_IMPORT:
 		return add_import(b, desc, len, desc_va, err);
+	case FN_NOTE_PROGRAM:
+		return fail(err, MAYFLY_E_UNSUPPORTED,
+			    "a Linux program, not a function guest: run it as a process; its "
+			    "functions can be called while it is paused at mayfly_ready()");
 	default:
 		/* What changes the meaning of the others comes with another ABI version. */
 		return MAYFLY_OK;
@@ -397,8 +401,9 @@ int manifest_from_elf(struct elf_image *image, const void *data, size_t len, con
 static int take_program_note(void *context, uint32_t type, const uint8_t *desc, size_t len,
 			     uint64_t desc_va, mayfly_error *err)
 {
-	return type == FN_NOTE_IMPORT ? MAYFLY_OK
-				      : take_note(context, type, desc, len, desc_va, err);
+	if (type == FN_NOTE_IMPORT || type == FN_NOTE_PROGRAM)
+		return MAYFLY_OK;
+	return take_note(context, type, desc, len, desc_va, err);
 }
 
 int manifest_from_notes(const struct elf_notes *notes, size_t count,

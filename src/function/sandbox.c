@@ -281,6 +281,7 @@ int sandbox_new(const struct hv_backend *hv, struct mayfly_snapshot *snap,
 	sb->fresh = (struct fn_fresh *)(void *)(sb->inst.gm.private_mem +
 						sb->guest->layout.state_gpa);
 	sb->area = sb->inst.gm.private_mem + sb->guest->layout.area_gpa;
+	sb->area_end = sb->guest->plan.call_area;
 	sb->bound = calloc(sb->guest->manifest.nimports + 1, sizeof(sb->bound[0]));
 	if (!sb->bound)
 		r = fail(err, MAYFLY_E_NOMEM, "no memory for a sandbox");
@@ -341,7 +342,7 @@ int sandbox_restore(mayfly_sandbox *sb, struct mayfly_snapshot *snap, mayfly_err
 			    snap->guest->name, sb->inst.guest->name);
 	if (snap)
 		set_bases(&sb->inst.setup, snap);
-	sb->left_ring3 |= !hot_rest(sb);
+	sb->left_ring3 |= !hot_rest(sb, false);
 	r = instance_restore(&sb->inst, snap, sb->left_ring3 || sb->always_reset, err);
 	if (r < 0) {
 		sb->poisoned = true;
@@ -364,7 +365,7 @@ int sandbox_capture(mayfly_sandbox *sb, struct mayfly_snapshot **out, mayfly_err
 	/* A VM that never ran has no CPU state of its own yet: bring it to the gate. */
 	if (!sb->at_gate)
 		r = sandbox_warm(sb, err);
-	if (r == 0 && !hot_rest(sb))
+	if (r == 0 && !hot_rest(sb, true))
 		r = fault_protocol(sb, err, "it did not leave the VM between calls");
 	return r < 0 ? r : instance_capture(&sb->inst, out, err);
 }

@@ -51,6 +51,7 @@ struct mayfly_sandbox {
 	void *meanwhile_context;
 	uint8_t *area;	      /* the call area, in guest memory */
 	uint64_t area_used;   /* bytes of it that the calls under way occupy */
+	uint64_t area_end;    /* where it ends, or what may be used of it now */
 	uint64_t area_base;   /* of them, arguments; behind are results of host functions */
 
 	/* Limits and stopping. */

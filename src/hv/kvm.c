@@ -7,8 +7,8 @@
  * KVM leave the running guest at its next exit to the kernel, because no interrupt controller
  * is in the kernel and the guest, in ring 3 with IF set, could always take an interrupt. That
  * next exit is forced by membarrier(2), which interrupts every CPU that runs a thread of this
- * process. Without membarrier it is the timer tick. Machines, whose vCPUs sleep in the kernel while
- * they are halted, are kicked otherwise: see kvm_machine.c.
+ * process. Without membarrier it is the timer tick. Machines, whose vCPUs sleep in the kernel
+ * while they are halted, are kicked otherwise: see kvm_machine.c.
  */
 #include "hv/kvm.h"
 

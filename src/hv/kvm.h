@@ -32,12 +32,12 @@ struct kvm_vcpu {
 	struct kvm_host *host;
 	int fd;
 	struct kvm_run *run;
-	struct kvm_vm *vm;	/* NULL: no machine's */
-	struct kvm_vcpu *next;	/* of the machine's */
-	uint32_t number;	/* likewise */
-	bool bound;		/* atomic: `thread` runs it */
+	struct kvm_vm *vm;     /* NULL: no machine's */
+	struct kvm_vcpu *next; /* of the machine's */
+	uint32_t number;       /* likewise */
+	bool bound;	       /* atomic: `thread` runs it */
 	pthread_t thread;
-	uint64_t tsc_deadline;	/* loaded, to be set after the TSC */
+	uint64_t tsc_deadline; /* loaded, to be set after the TSC */
 };
 
 extern const struct hv_machine_ops kvm_machine_ops; /* kvm_machine.c */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The KVM backend for machines: interrupt controllers, timer and clock in the kernel, vCPUs that
- * run an operating system from its first instruction on.
+ * The KVM backend for machines: interrupt controllers, timer and clock in the kernel, vCPUs
+ * that run an operating system from its first instruction on.
  *
  * Kicks. A halted vCPU sleeps in the kernel, where only a signal wakes it. Its thread has all
  * signals blocked; KVM_SET_SIGNAL_MASK unblocks one while KVM_RUN lasts, which then ends with
- * EINTR and leaves the signal pending, to be taken by sigtimedwait(2). So no handler is installed
- * and nothing of the host process is interrupted. The signal is SIGSTKFLT, which nothing on this
- * architecture ever sends.
+ * EINTR and leaves the signal pending, to be taken by sigtimedwait(2). So no handler is
+ * installed and nothing of the host process is interrupted. The signal is SIGSTKFLT, which
+ * nothing on this architecture ever sends.
  */
 #include <errno.h>
 #include <signal.h>
@@ -22,8 +22,8 @@
 #define KERNEL_SIGSET_SIZE 8 /* as KVM_SET_SIGNAL_MASK wants it */
 
 /*
- * Three pages for VMX's real mode, and one for its page table, where nothing else of a machine is
- * (api.rst 4.36, 4.41): QEMU's and Firecracker's choice, below the place of a PC's firmware.
+ * Three pages for VMX's real mode, and one for its page table, where nothing else of a machine
+ * is (api.rst 4.36, 4.41): QEMU's and Firecracker's choice, below the place of a PC's firmware.
  */
 #define TSS_ADDRESS 0xfffbd000u
 #define IDENTITY_MAP_ADDRESS 0xfffbc000u
@@ -196,8 +196,8 @@ static struct kvm_segment flat_segment(uint16_t selector, uint8_t type, bool lon
 }
 
 /*
- * The state at the entry (pvh.pandoc; boot.rst, "64-bit boot protocol"), to be loaded by the first
- * run.
+ * The state at the entry (pvh.pandoc; boot.rst, "64-bit boot protocol"), to be loaded by the
+ * first run.
  */
 static void set_entry(struct kvm_vcpu *vcpu, const struct cpu_boot *boot)
 {

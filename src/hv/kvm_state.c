@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The state of machines under KVM as bytes, for snapshots: KVM's own structures, one block each,
- * in an order that Documentation/virt/kvm/api.rst allows. KVM takes them from any user as hostile;
- * here they are checked to be whole.
+ * The state of machines under KVM as bytes, for snapshots: KVM's own structures, one block
+ * each, in an order that Documentation/virt/kvm/api.rst allows. KVM takes them from any user as
+ * hostile; here they are checked to be whole.
  *
- * Time. The saved clock and TSC go on by what the host's real time did meanwhile, so that a guest
- * that goes by either has the right time, whoever clones it whenever. vCPUs get one TSC offset,
- * so they agree to the cycle (devices/vcpu.rst, 4.1).
+ * Time. The saved clock and TSC go on by what the host's real time did meanwhile, so that a
+ * guest that goes by either has the right time, whoever clones it whenever. vCPUs get one TSC
+ * offset, so they agree to the cycle (devices/vcpu.rst, 4.1).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -82,15 +82,15 @@ struct state_class {
 		"KVM_SET_" #name, sizeof(struct type), KVM_GET_##name, KVM_SET_##name          \
 	}
 static const struct state_class classes[] = {
-	CLASS(kvm_mp_state, MP_STATE), CLASS(kvm_regs, REGS),	      CLASS(kvm_sregs, SREGS),
-	CLASS(kvm_xcrs, XCRS),	       CLASS(kvm_xsave, XSAVE),	      CLASS(kvm_debugregs, DEBUGREGS),
+	CLASS(kvm_mp_state, MP_STATE), CLASS(kvm_regs, REGS),	CLASS(kvm_sregs, SREGS),
+	CLASS(kvm_xcrs, XCRS),	       CLASS(kvm_xsave, XSAVE), CLASS(kvm_debugregs, DEBUGREGS),
 	CLASS(kvm_lapic_state, LAPIC),
 };
 
 static int list_msrs(struct kvm_vcpu *vcpu, struct kvm_msr_list **out, mayfly_error *err)
 {
-	struct kvm_msr_list *list =
-		calloc(1, sizeof(*list) + (MAX_MSRS + ARRAY_SIZE(more_msrs)) * sizeof(uint32_t));
+	struct kvm_msr_list *list = calloc(
+		1, sizeof(*list) + (MAX_MSRS + ARRAY_SIZE(more_msrs)) * sizeof(uint32_t));
 
 	if (!list)
 		return fail(err, MAYFLY_E_NOMEM, "no memory for a vCPU's state");
@@ -117,8 +117,7 @@ static bool read_msr(struct kvm_vcpu *vcpu, uint32_t index, uint64_t *value)
 
 static bool write_msr(struct kvm_vcpu *vcpu, uint32_t index, uint64_t value)
 {
-	struct one_msr msr = {
-		.header.nmsrs = 1, .entry.index = index, .entry.data = value};
+	struct one_msr msr = {.header.nmsrs = 1, .entry.index = index, .entry.data = value};
 
 	return ioctl(vcpu->fd, KVM_SET_MSRS, &msr) == 1;
 }
@@ -191,7 +190,7 @@ static int load_msrs(struct kvm_vcpu *vcpu, struct reader *r, mayfly_error *err)
 int kvm_vcpu_save(struct hv_vcpu *base, struct writer *w, mayfly_error *err)
 {
 	struct kvm_vcpu *vcpu = (struct kvm_vcpu *)base;
-	_cleanup_free_ uint8_t *buffer = calloc(1, sizeof(struct kvm_xsave));
+	_cleanup_free_ struct kvm_xsave *buffer = calloc(1, sizeof(*buffer));
 	struct kvm_vcpu_events events;
 	int r;
 
@@ -218,7 +217,7 @@ int kvm_vcpu_save(struct hv_vcpu *base, struct writer *w, mayfly_error *err)
 int kvm_vcpu_load(struct hv_vcpu *base, struct reader *r, mayfly_error *err)
 {
 	struct kvm_vcpu *vcpu = (struct kvm_vcpu *)base;
-	_cleanup_free_ uint8_t *buffer = calloc(1, sizeof(struct kvm_xsave));
+	_cleanup_free_ struct kvm_xsave *buffer = calloc(1, sizeof(*buffer));
 	struct kvm_vcpu_events events;
 	int e;
 
@@ -332,8 +331,8 @@ static uint64_t cycles_of(uint64_t ns, uint64_t khz)
 }
 
 /*
- * Scaled, the guest's TSC is no fixed distance from the host's: then KVM matches what is written
- * to each vCPU.
+ * Scaled, the guest's TSC is no fixed distance from the host's: then KVM matches what is
+ * written to each vCPU.
  */
 static int set_tsc(struct kvm_vcpu *vcpu, uint64_t tsc, uint64_t host_tsc, bool scaled,
 		   mayfly_error *err)
@@ -376,7 +375,10 @@ static int load_time(struct kvm_vm *vm, const struct saved_time *t, mayfly_error
 		return r;
 	if (ioctl(vm->fd, KVM_SET_CLOCK, &clock) < 0)
 		return fail_ioctl(err, "KVM_SET_CLOCK");
-	/* "You were paused": no watchdog of the guest's is to bark. Fails where it has no clock. */
+	/*
+	 * "You were paused": no watchdog of the guest's is to bark. Fails where it has no
+	 * clock.
+	 */
 	for (struct kvm_vcpu *v = vm->vcpus; v; v = v->next)
 		(void)ioctl(v->fd, KVM_KVMCLOCK_CTRL, 0);
 	return 0;

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "core/util.h"
+#include "core/codec.h"
 
 #define PTE_PRESENT ((uint64_t)1 << 0)
 #define PTE_WRITE ((uint64_t)1 << 1)
@@ -334,7 +334,7 @@ static int vcpu_get_xsave(struct hv_vcpu *vcpu, void *buffer, mayfly_error *err)
 	return r;
 }
 
-static bool is_kicked(struct mock_vm *vm)
+bool mock_is_kicked(struct mock_vm *vm)
 {
 	bool kicked;
 
@@ -377,7 +377,7 @@ static int vcpu_run(struct hv_vcpu *vcpu, struct hv_exit *exit, mayfly_error *er
 	if (r < 0)
 		return r;
 	vm->runs++;
-	if (is_kicked(vm)) {
+	if (mock_is_kicked(vm)) {
 		exit->kind = HV_EXIT_KICKED;
 		return 0;
 	}
@@ -409,6 +409,148 @@ static void vcpu_unkick(struct hv_vcpu *vcpu)
 	vm->unkicks++;
 	pthread_mutex_unlock(&vm->lock);
 }
+
+/* --- Machines ----------------------------------------------------------------------------- */
+
+static int vm_platform(struct hv_vm *base, mayfly_error *err)
+{
+	int r = enter(MOCK_PLATFORM, err);
+
+	if (r == 0)
+		((struct mock_vm *)base)->platform = true;
+	return r;
+}
+
+static int vm_irq(struct hv_vm *base, uint32_t irq, bool level, mayfly_error *err)
+{
+	struct mock_vm *vm = (struct mock_vm *)base;
+	uint64_t line = (uint64_t)1 << (irq % 64);
+	int r = enter(MOCK_IRQ, err);
+
+	if (r < 0)
+		return r;
+	if (level)
+		__atomic_or_fetch(&vm->levels, line, __ATOMIC_SEQ_CST);
+	else
+		__atomic_and_fetch(&vm->levels, ~line, __ATOMIC_SEQ_CST);
+	return 0;
+}
+
+static int vm_notify(struct hv_vm *base, const struct hv_notify *notify, mayfly_error *err)
+{
+	struct mock_vm *vm = (struct mock_vm *)base;
+	int r = enter(MOCK_NOTIFY, err);
+
+	if (r < 0)
+		return r;
+	if (vm->nnotifies == MOCK_MAX_NOTIFIES)
+		return fail(err, MAYFLY_E_NOMEM, "the mock has no room for notifications");
+	vm->notifies[vm->nnotifies++] = *notify;
+	return 0;
+}
+
+bool mock_notify(struct mock_vm *vm, uint64_t gpa, uint32_t value)
+{
+	const struct mock_vm *owner = vm->owner ? vm->owner : vm;
+	const uint64_t one = 1;
+
+	for (uint32_t i = 0; i < owner->nnotifies; i++) {
+		const struct hv_notify *n = &owner->notifies[i];
+
+		if (n->gpa == gpa && n->value == value)
+			return write(n->fd, &one, sizeof(one)) == sizeof(one);
+	}
+	return false;
+}
+
+static int vm_save(struct hv_vm *base, struct writer *w, mayfly_error *err)
+{
+	int r = enter(MOCK_SAVE, err);
+
+	if (r == 0)
+		put_u64(w, ((struct mock_vm *)base)->levels);
+	return r;
+}
+
+static int vm_load(struct hv_vm *base, struct reader *r, mayfly_error *err)
+{
+	int e = enter(MOCK_LOAD, err);
+
+	if (e < 0)
+		return e;
+	((struct mock_vm *)base)->levels = get_u64(r);
+	return r->bad ? fail(err, MAYFLY_E_FORMAT, "the mock VM's state is damaged") : 0;
+}
+
+static int machine_vcpu_new(struct hv_vm *base, uint32_t number, const struct cpu_boot *boot,
+			    struct hv_vcpu **out, mayfly_error *err)
+{
+	const struct cpu_setup setup = {.cr3 = 0};
+	int r;
+
+	if (!((struct mock_vm *)base)->platform)
+		return fail(err, MAYFLY_E_HYPERVISOR, "a machine's vCPU before its platform");
+	r = vcpu_new(base, number, &setup, out, err);
+	if (r == 0)
+		mock_vm_of(*out)->boot = *boot;
+	return r;
+}
+
+static int vcpu_bind(struct hv_vcpu *vcpu, mayfly_error *err)
+{
+	int r = enter(MOCK_BIND, err);
+
+	if (r == 0)
+		mock_vm_of(vcpu)->bound = true;
+	return r;
+}
+
+static void vcpu_unbind(struct hv_vcpu *vcpu)
+{
+	mock_vm_of(vcpu)->bound = false;
+}
+
+static int vcpu_save(struct hv_vcpu *vcpu, struct writer *w, mayfly_error *err)
+{
+	struct mock_vm *vm = mock_vm_of(vcpu);
+	int r = enter(MOCK_SAVE, err);
+
+	if (r < 0)
+		return r;
+	put_block(w, &vm->regs, sizeof(vm->regs));
+	put_u64(w, vm->saved_state);
+	return 0;
+}
+
+static int vcpu_load(struct hv_vcpu *vcpu, struct reader *r, mayfly_error *err)
+{
+	struct mock_vm *vm = mock_vm_of(vcpu);
+	int e = enter(MOCK_LOAD, err);
+	const uint8_t *regs;
+	size_t len;
+
+	if (e < 0)
+		return e;
+	regs = get_block(r, &len);
+	vm->saved_state = get_u64(r);
+	if (r->bad || !regs || len != sizeof(vm->regs))
+		return fail(err, MAYFLY_E_FORMAT, "the mock vCPU's state is damaged");
+	memcpy(&vm->regs, regs, sizeof(vm->regs));
+	return 0;
+}
+
+static const struct hv_machine_ops machine_ops = {
+	.platform = vm_platform,
+	.irq = vm_irq,
+	.notify = vm_notify,
+	.vm_save = vm_save,
+	.vm_load = vm_load,
+	.vcpu_new = machine_vcpu_new,
+	.vcpu_bind = vcpu_bind,
+	.vcpu_unbind = vcpu_unbind,
+	.vcpu_save = vcpu_save,
+	.vcpu_load = vcpu_load,
+};
 
 /* --- The guest's memory ------------------------------------------------------------------- */
 
@@ -540,6 +682,7 @@ bool mock_may_execute(struct mock_vm *vm, uint64_t va)
 
 const struct hv_backend hv_mock = {
 	.name = "mock",
+	.machine = &machine_ops,
 	.host = vm_host,
 	.vm_new = vm_new,
 	.vm_free = vm_free,

@@ -18,6 +18,7 @@
 
 #define MOCK_SLOTS 4
 #define MOCK_MAX_SETS 64
+#define MOCK_MAX_NOTIFIES 64
 
 /* What can be made to fail and is counted. */
 enum mock_op {
@@ -32,6 +33,12 @@ enum mock_op {
 	MOCK_VCPU_GET_CONTROL,
 	MOCK_VCPU_GET_XSAVE,
 	MOCK_VCPU_RUN,
+	MOCK_PLATFORM,
+	MOCK_IRQ,
+	MOCK_NOTIFY,
+	MOCK_SAVE, /* of VM or vCPU */
+	MOCK_LOAD,
+	MOCK_BIND,
 	MOCK_OPS
 };
 
@@ -60,7 +67,15 @@ struct mock_vm {
 	uint64_t nsets;
 	uint64_t runs;
 	uint64_t resets;
-	uint64_t cleaned;     /* pages that vm_clean took out of a log, all in all */
+	uint64_t cleaned; /* pages that vm_clean took out of a log, all in all */
+	/* Of machines. */
+	bool platform;
+	uint64_t levels; /* bitmap: interrupt lines that are asserted; atomic */
+	struct hv_notify notifies[MOCK_MAX_NOTIFIES];
+	uint32_t nnotifies;
+	struct cpu_boot boot;
+	bool bound;	      /* to a thread, which runs it */
+	uint64_t saved_state; /* state: what vm_save and vcpu_save keep, beside registers */
 	pthread_mutex_t lock; /* for what follows */
 	pthread_cond_t changed;
 	bool kicked;
@@ -105,6 +120,9 @@ uint64_t mock_live(void);
 /* What hv_host() tells; a test may change it before VMs are made. */
 struct hv_host *mock_host(void);
 
+/* Between hv_vcpu_kick() and hv_vcpu_unkick(): a driver that waits for the host is to leave. */
+bool mock_is_kicked(struct mock_vm *vm);
+
 static inline struct mock_vm *mock_vm_of(struct hv_vcpu *vcpu)
 {
 	return (struct mock_vm *)(void *)((char *)vcpu - offsetof(struct mock_vm, vcpu));
@@ -114,6 +132,12 @@ static inline struct hv_exit mock_out(uint16_t port)
 {
 	return (struct hv_exit){.kind = HV_EXIT_IO, .io = {port, 1, true, 1}};
 }
+
+/*
+ * As the guest's 4-byte write: true, and its eventfd is readable, if somebody is to be
+ * notified.
+ */
+bool mock_notify(struct mock_vm *vm, uint64_t gpa, uint32_t value);
 
 /*
  * Guest memory as ring 3 reaches it by virtual address, in part or whole not: then false (a

@@ -117,8 +117,8 @@ static const struct rule rules[] = {
 };
 
 /*
- * Mappings of memory: for the C library's allocator. PROT_EXEC is what an attacker would want of
- * them.
+ * Mappings of memory: for the C library's allocator. PROT_EXEC is what an attacker would want
+ * of them.
  */
 static const uint32_t mapping_calls[] = {SYS_mmap, SYS_mprotect};
 #define MAPPING_PROT_ARG 2
@@ -129,7 +129,7 @@ static const uint32_t mapping_calls[] = {SYS_mmap, SYS_mprotect};
 #define DATA_ARCH offsetof(struct seccomp_data, arch)
 #define DATA_NUMBER offsetof(struct seccomp_data, nr)
 /* The low half, on a little-endian machine. */
-#define DATA_ARG(n) (offsetof(struct seccomp_data, args) + 8 * (n))
+#define DATA_ARG(n) (offsetof(struct seccomp_data, args) + 8 * (size_t)(n))
 
 struct program {
 	struct sock_filter insns[MAX_INSNS];
@@ -157,8 +157,8 @@ static void jump_if_equal(struct program *p, uint32_t value, uint8_t if_true, ui
 }
 
 /*
- * The accumulator holds the call's number between rules. A call of the x32 way has a number of its
- * own, which no rule knows.
+ * The accumulator holds the call's number between rules. A call of the x32 way has a number of
+ * its own, which no rule knows.
  */
 static void build(struct program *p, enum jail_kind kind)
 {

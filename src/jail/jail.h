@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which system calls a machine's threads can make: from their beginning on only those that their
- * work needs, each with a reason in jail.c. For any other the kernel kills the process
+ * Which system calls a machine's threads can make: from their beginning on only those that
+ * their work needs, each with a reason in jail.c. For any other the kernel kills the process
  * (SECCOMP_RET_KILL_PROCESS, seccomp(2)): by then the guest is in control of it.
  */
 #ifndef MAYFLY_JAIL_JAIL_H
@@ -16,8 +16,8 @@ enum jail_kind {
 };
 
 /*
- * For the calling thread, once and for all; no other thread is affected. Where the kernel has no
- * seccomp, or under sanitizers, nothing happens. Errors: NOMEM, HYPERVISOR.
+ * For the calling thread, once and for all; no other thread is affected. Where the kernel has
+ * no seccomp, or under sanitizers, nothing happens. Errors: NOMEM, HYPERVISOR.
  */
 int jail_enter(enum jail_kind kind, mayfly_error *err);
 

@@ -477,7 +477,7 @@ static int get_endpoint(struct loading *l)
 static int get_connection(struct loading *l)
 {
 	struct socket *sock = socket_of(l->file);
-	struct loopback_accepted end;
+	struct loopback_accepted end = {.fd = -1};
 	int other, r = socket_go_private(l->file);
 
 	if (r == 0)

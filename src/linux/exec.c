@@ -411,9 +411,10 @@ static int load(struct process *p, struct task *t, struct image *image,
 		return r;
 	choose_layout(p, &pie);
 	r = load_image(p, image, pie, err);
+	if (r == 0)
+		r = functions_load(p, &image->elf, image->file->fd, image->bias, err);
 	if (r < 0)
 		return r;
-	functions_load(p, &image->elf, image->file->fd, image->bias);
 	p->mm.brk_start = p->mm.brk = image->end;
 	p->mm.entry = image->elf.eh.e_entry + image->bias;
 	p->mm.phdr = image->phdr;

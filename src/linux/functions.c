@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "abi/function.h"
 #include "function/marshal.h"
 #include "linux/guest.h"
 #include "linux/mm_areas.h"
@@ -34,6 +35,8 @@
 #define MAX_RESULT ((size_t)16 << 20)
 #define FIRST_STRING 256 /* read at first: most are short */
 
+_Static_assert(FN_NOTE_PROGRAM == 4, "mayfly_program.h writes it as a number");
+
 /* Notes that are looked at. */
 #define MAX_NOTES 16
 #define MAX_NOTE_BYTES ((size_t)1 << 20)
@@ -47,22 +50,25 @@ struct note_reader {
 	size_t left;		   /* of MAX_NOTE_BYTES */
 };
 
-/* A copy; false if it cannot be one of ours, or the file does not have it. */
-static bool read_notes(struct note_reader *nr, int fd, uint32_t number, const Elf64_Phdr *ph,
-		       uint64_t bias)
+/* A copy, if it can be one of ours and the file has it. -ENOMEM */
+static int read_notes(struct note_reader *nr, int fd, uint32_t number, const Elf64_Phdr *ph,
+		      uint64_t bias)
 {
 	uint8_t *bytes;
 
 	if (ph->p_type != PT_NOTE || !ph->p_filesz || ph->p_filesz > nr->left ||
 	    ph->p_offset > INT64_MAX - MAX_NOTE_BYTES || nr->count == MAX_NOTES)
-		return false;
-	bytes = malloc(ph->p_filesz);
-	if (!bytes ||
-	    pread(fd, bytes, ph->p_filesz, (off_t)ph->p_offset) != (ssize_t)ph->p_filesz) {
-		free(bytes);
-		return false;
-	}
+		return 0;
 	nr->left -= ph->p_filesz;
+	bytes = malloc(ph->p_filesz);
+	if (!bytes)
+		return -ENOMEM;
+	/* Others' may be malformed: only where ours are there is it worth saying. */
+	if (pread(fd, bytes, ph->p_filesz, (off_t)ph->p_offset) != (ssize_t)ph->p_filesz ||
+	    !memmem(bytes, ph->p_filesz, FN_NOTE_NAME, sizeof(FN_NOTE_NAME))) {
+		free(bytes);
+		return 0;
+	}
 	nr->bytes[nr->count] = bytes;
 	/* Any sum is fine: it is looked at as an address only. */
 	nr->notes[nr->count++] = (struct elf_notes){
@@ -72,7 +78,7 @@ static bool read_notes(struct note_reader *nr, int fd, uint32_t number, const El
 		.va = ph->p_vaddr + bias,
 		.align = ph->p_align == 8 ? 8 : 4,
 	};
-	return true;
+	return 0;
 }
 
 static bool is_code(const void *context, uint64_t va)
@@ -83,31 +89,29 @@ static bool is_code(const void *context, uint64_t va)
 	return i < mm->nareas && mm->areas[i].start <= va && mm->areas[i].prot & PROT_EXEC;
 }
 
-/* Others' notes may be malformed; only where ours are there is it worth saying. */
-static bool has_ours(const struct elf_notes *notes)
-{
-	return memmem(notes->mem, notes->size, "Mayfly", sizeof("Mayfly"));
-}
-
-void functions_load(struct process *p, const struct elf_file *elf, int fd, uint64_t bias)
+int functions_load(struct process *p, const struct elf_file *elf, int fd, uint64_t bias,
+		   mayfly_error *err)
 {
 	struct program_guest *g = program_guest_of(p->guest);
 	struct note_reader nr = {.left = MAX_NOTE_BYTES};
-	mayfly_error err;
+	mayfly_error problem;
+	int r = 0;
 
-	for (uint32_t i = 0; i < elf->eh.e_phnum; i++) {
+	for (uint32_t i = 0; i < elf->eh.e_phnum && r == 0; i++) {
 		Elf64_Phdr ph = elf_file_phdr(elf, i);
 
-		if (read_notes(&nr, fd, i, &ph, bias) && !has_ours(&nr.notes[nr.count - 1])) {
-			free(nr.bytes[--nr.count]);
-			nr.left += ph.p_filesz;
-		}
+		r = read_notes(&nr, fd, i, &ph, bias);
 	}
-	if (nr.count &&
-	    manifest_from_notes(nr.notes, nr.count, is_code, &p->mm, &g->functions, &err) < 0)
-		g->functions_problem = strdup(err.message);
+	if (r == 0 && nr.count &&
+	    manifest_from_notes(nr.notes, nr.count, is_code, &p->mm, &g->functions, &problem) <
+		    0) {
+		g->functions_problem =
+			problem.code == MAYFLY_E_NOMEM ? NULL : strdup(problem.message);
+		r = g->functions_problem ? 0 : -ENOMEM;
+	}
 	while (nr.count)
 		free(nr.bytes[--nr.count]);
+	return r < 0 ? fail(err, MAYFLY_E_NOMEM, "no memory for a program's functions") : 0;
 }
 
 int functions_find(const struct program_guest *g, const char *name, const mayfly_function **out,

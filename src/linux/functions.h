@@ -15,9 +15,10 @@ struct task;
 
 /*
  * The exports of the program that was just loaded from `fd`, into its guest. What is wrong with
- * them is no reason not to run it: functions_find() says it.
+ * them is no reason not to run it: functions_find() says it. Errors: NOMEM.
  */
-void functions_load(struct process *p, const struct elf_file *elf, int fd, uint64_t bias);
+int functions_load(struct process *p, const struct elf_file *elf, int fd, uint64_t bias,
+		   mayfly_error *err);
 /* Errors: NO_FUNCTION; FORMAT, UNSUPPORTED of functions_load(). */
 int functions_find(const struct program_guest *g, const char *name, const mayfly_function **out,
 		   mayfly_error *err);

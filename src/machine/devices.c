@@ -12,8 +12,9 @@
 #include "virtio/rng.h"
 
 /*
- * Of an AT's lines those that nothing else here has: not the timer (0), keyboard (1), cascade (2),
- * serial port (4), clock (8), and floating-point unit (13), which kernels keep for themselves.
+ * Of an AT's lines those that nothing else here has: not the timer (0), keyboard (1), cascade
+ * (2), serial port (4), clock (8), and floating-point unit (13), which kernels keep for
+ * themselves.
  */
 static const uint8_t virtio_irqs[VIRTIO_MMIO_MAX_DEVICES] = {5, 6, 7, 9, 10, 11, 12, 14};
 
@@ -63,8 +64,11 @@ static int attach(struct machine *m, struct virtio_device *dev, mayfly_error *er
 {
 	uint32_t number = m->nvirtio;
 	uint64_t base = VIRTIO_MMIO_BASE + (uint64_t)number * VIRTIO_MMIO_LEN;
-	bool legacy = m->config.flags & MAYFLY_MACHINE_LEGACY_VIRTIO;
-	struct irq_line irq;
+	struct virtio_place place = {
+		.bus = &m->memory,
+		.base = base,
+		.legacy = m->config.flags & MAYFLY_MACHINE_LEGACY_VIRTIO,
+	};
 	int r;
 
 	dev->loop = m->loop;
@@ -77,8 +81,8 @@ static int attach(struct machine *m, struct virtio_device *dev, mayfly_error *er
 			    "a machine can have %d disks, networks and the like",
 			    VIRTIO_MMIO_MAX_DEVICES);
 	}
-	irq = line_of(m, virtio_irqs[number]);
-	r = virtio_mmio_new(dev, &m->memory, base, legacy, &irq, &m->virtio[number], err);
+	place.irq = line_of(m, virtio_irqs[number]);
+	r = virtio_mmio_new(dev, &place, &m->virtio[number], err);
 	if (r < 0) {
 		dev->ops->free(dev);
 		return r;
@@ -187,7 +191,7 @@ static int make_nics(struct machine *m, const mayfly_machine_options *o, mayfly_
 	return r;
 }
 
-/* --- Console and the rest ------------------------------------------------------------------ */
+/* --- Console and the rest -------------------------------------------------------------- */
 
 static int make_console(struct machine *m, const mayfly_machine_options *o, mayfly_error *err)
 {

@@ -25,6 +25,7 @@ struct loop_source {
 	bool always_ready; /* epoll does not take it */
 	bool removed;
 	uint64_t deadline; /* of a timer; under the loop's lock */
+	uint64_t turn;	   /* in which a timer was last due */
 };
 
 /* Somebody waits for `fn` to have been called. */
@@ -37,8 +38,8 @@ struct loop_request {
 
 struct loop {
 	int epoll;
-	int wake;  /* eventfd */
-	int timer; /* timerfd */
+	int wake;	      /* eventfd */
+	int timer;	      /* timerfd */
 	pthread_mutex_t lock; /* for what follows, and for the list and its deadlines */
 	pthread_cond_t changed;
 	struct loop_source *sources;
@@ -47,6 +48,7 @@ struct loop {
 	pthread_t thread; /* while running */
 	bool stop;
 	uint64_t armed; /* what the timerfd is set to */
+	uint64_t turn;
 	_Atomic(uint32_t) nalways;
 	bool has_removed; /* the loop's thread only */
 };
@@ -165,6 +167,7 @@ static int set_events(struct loop_source *s, uint32_t events)
 	return 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): what an event loop has to be told */
 int loop_add(struct loop *loop, int fd, uint32_t events, loop_fn fn, void *context,
 	     struct loop_source **out, mayfly_error *err)
 {
@@ -269,20 +272,33 @@ static void drain(int fd)
 		return;
 }
 
-/* The lock is held, but not in the callback. */
+/* The earliest that is due and had no turn yet, or NULL. */
+static struct loop_source *next_due(const struct loop *loop, uint64_t now)
+{
+	struct loop_source *due = NULL;
+
+	for (struct loop_source *s = loop->sources; s; s = s->next)
+		if (s->deadline <= now && !s->removed && s->turn != loop->turn &&
+		    (!due || s->deadline < due->deadline))
+			due = s;
+	return due;
+}
+
+/*
+ * The lock is held, but not in the callback. One that sets its timer anew waits for its turn.
+ */
 static void run_timers(struct loop *loop)
 {
 	uint64_t now = now_ns();
-	struct loop_source *s = loop->sources;
+	struct loop_source *s;
 
-	while (s) {
-		if (s->deadline <= now && !s->removed) {
-			s->deadline = UINT64_MAX;
-			pthread_mutex_unlock(&loop->lock);
-			s->fn(s->context, 0);
-			pthread_mutex_lock(&loop->lock);
-		}
-		s = s->next;
+	loop->turn++;
+	while ((s = next_due(loop, now))) {
+		s->deadline = UINT64_MAX;
+		s->turn = loop->turn;
+		pthread_mutex_unlock(&loop->lock);
+		s->fn(s->context, 0);
+		pthread_mutex_lock(&loop->lock);
 	}
 	/* The timerfd has expired; whatever is due now must arm it again. */
 	loop->armed = UINT64_MAX;
@@ -345,8 +361,8 @@ static void run_once(struct loop *loop)
 		struct loop_source *s = events[i].data.ptr;
 
 		own |= !s;
-		if (s && !s->removed && (events[i].events & (s->events | EPOLLERR | EPOLLHUP)) &&
-		    s->events)
+		if (s && !s->removed &&
+		    (events[i].events & (s->events | EPOLLERR | EPOLLHUP)) && s->events)
 			s->fn(s->context, events[i].events);
 	}
 	if (atomic_load(&loop->nalways))

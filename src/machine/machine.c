@@ -66,8 +66,8 @@ static int check_snapshot(const mayfly_machine_options *o, const struct machine_
 static int check_config(struct machine *m, mayfly_error *err)
 {
 	const struct machine_config *c = &m->config;
-	uint32_t max = m->host->max_vcpus < MACHINE_MAX_CPUS ? m->host->max_vcpus
-							     : MACHINE_MAX_CPUS;
+	uint32_t max =
+		m->host->max_vcpus < MACHINE_MAX_CPUS ? m->host->max_vcpus : MACHINE_MAX_CPUS;
 
 	if (c->memory < RAM_MIN || c->memory > RAM_MAX || (c->memory & PAGE_MASK))
 		return fail(err, MAYFLY_E_INVALID,
@@ -179,6 +179,7 @@ static int init(struct machine *m, const struct hv_backend *hv, const mayfly_mac
 	int r;
 
 	m->hv = hv;
+	m->owner = getpid();
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -284,13 +285,19 @@ void machine_free(struct machine *m)
 {
 	if (!m)
 		return;
-	machine_free_devices(m);
+	/*
+	 * In a forked child guest memory is not there, and something else may be; helpers,
+	 * sockets and locks are the parent's.
+	 */
+	if (m->owner == getpid())
+		machine_free_devices(m);
 	loop_free(m->loop);
 	for (uint32_t i = 0; i < m->ncpus; i++)
 		hv_vcpu_free(m->cpus[i].vcpu);
 	free(m->cpus);
 	hv_vm_free(m->vm);
-	machine_unmap_memory(m);
+	if (m->owner == getpid())
+		machine_unmap_memory(m);
 	mayfly_snapshot_unref(m->snap);
 	timeline_free(m->timeline);
 	pthread_cond_destroy(&m->changed);

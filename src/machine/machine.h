@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Machines: VMs in which an operating system runs. Files: machine.c (life), devices.c (which
- * there are), machine_run.c (starting and stopping, the end), machine_cpu.c (vCPU threads, exits),
- * machine_save.c (snapshots), guest.c (the guest kind "machine"), memory.c, boot.c (memory as the kernel finds it: start information, tables, command line), platform.c
- * with rtc.c, i8042.c, fwcfg.c, ports.c, serial.c (what answers at ports), timeline.c.
+ * there are), machine_run.c (starting and stopping, the end), machine_cpu.c (vCPU threads,
+ * exits), machine_save.c (snapshots), guest.c (the guest kind "machine"), memory.c, boot.c
+ * (memory as the kernel finds it: start information, tables, command line), platform.c with
+ * rtc.c, i8042.c, fwcfg.c, ports.c, serial.c (what answers at ports), timeline.c.
  *
- * Threads: one for each vCPU; the device thread (loop.h); the caller of machine_run(), who waits.
+ * Threads: one for each vCPU; the device thread (loop.h); the caller of machine_run(), who
+ * waits.
  */
 #ifndef MAYFLY_MACHINE_MACHINE_H
 #define MAYFLY_MACHINE_MACHINE_H
@@ -80,6 +82,7 @@ struct machine {
 	struct mayfly_snapshot *snap; /* counted: "at entry", or saved */
 	struct machine_config config;
 	struct ram ram;
+	pid_t owner;   /* the process that made it */
 	void *mapping; /* of ram.mem, with what is before it for the sake of alignment */
 	uint64_t mapping_len;
 	struct bus ports;
@@ -134,7 +137,9 @@ int machine_snapshot(struct machine *m, struct mayfly_snapshot **out, mayfly_err
 void machine_stop(struct machine *m, enum machine_stop why);
 void machine_exit(struct machine *m, int status);
 void machine_fail(struct machine *m, const mayfly_error *failure);
-/* The guest wrote PORT_MARK, on a vCPU's thread: a point on the timeline, an event, or a pause. */
+/*
+ * The guest wrote PORT_MARK, on a vCPU's thread: a point on the timeline, an event, or a pause.
+ */
 void machine_mark(struct machine *m, uint8_t value);
 /* A point on the timeline and an event. Any thread. */
 void machine_event(struct machine *m, const char *name);
@@ -162,7 +167,9 @@ void machine_free_devices(struct machine *m);
 /* machine_cpu.c: a vCPU's thread; its argument is a struct machine_cpu. */
 void *machine_cpu_main(void *cpu);
 
-/* machine_save.c: what a snapshot was made with, and its state into a machine made like that. */
+/*
+ * machine_save.c: what a snapshot was made with, and its state into a machine made like that.
+ */
 int machine_read_config(const struct mayfly_snapshot *snap, struct machine_config *out,
 			mayfly_error *err);
 int machine_load(struct machine *m, const struct mayfly_snapshot *snap, mayfly_error *err);

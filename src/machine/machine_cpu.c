@@ -6,7 +6,7 @@
 #include "jail/jail.h"
 #include "machine/machine.h"
 
-/* --- Accesses ------------------------------------------------------------------------------ */
+/* --- Accesses -------------------------------------------------------------------------- */
 
 /* The largest piece of an access that devices know. */
 static uint32_t piece_of(uint32_t left)
@@ -53,7 +53,7 @@ static void handle_mmio(struct machine *m, const struct hv_exit *exit)
 	transfer(&m->memory, exit->mmio.gpa, exit->mmio.data, exit->mmio.len, exit->mmio.write);
 }
 
-/* --- What cannot go on --------------------------------------------------------------------- */
+/* --- What cannot go on ----------------------------------------------------------------- */
 
 #define PTE_PRESENT ((uint64_t)1 << 0)
 #define PTE_LARGE ((uint64_t)1 << 7)
@@ -81,7 +81,8 @@ static bool translate(const struct ram *ram, const struct cpu_control *c, uint64
 		if (!ram_read(ram, gpa(table + index * size), &entry, size) ||
 		    !(entry & PTE_PRESENT))
 			return false;
-		if (shift == 12 || ((entry & PTE_LARGE) && shift <= 30 && (wide || shift <= 22)))
+		if (shift == 12 ||
+		    ((entry & PTE_LARGE) && shift <= 30 && (wide || shift <= 22)))
 			break;
 		table = entry & PTE_ADDRESS;
 	}
@@ -134,10 +135,11 @@ static void fail_exit(struct machine_cpu *cpu, const struct hv_exit *exit)
 	describe_insn(cpu, exit, where, sizeof(where));
 	switch (exit->kind) {
 	case HV_EXIT_INTERNAL:
-		mayfly_error_set(&err, MAYFLY_E_HYPERVISOR,
-				 "KVM cannot emulate the instruction at %s (CPU %u, internal "
-				 "error %u); on a host whose KVM runs ring 0 on the CPU it would",
-				 where, cpu->number, exit->internal.suberror);
+		mayfly_error_set(
+			&err, MAYFLY_E_HYPERVISOR,
+			"KVM cannot emulate the instruction at %s (CPU %u, internal "
+			"error %u); on a host whose KVM runs ring 0 on the CPU it would",
+			where, cpu->number, exit->internal.suberror);
 		break;
 	case HV_EXIT_MEMORY:
 		mayfly_error_set(&err, MAYFLY_E_HYPERVISOR,
@@ -154,7 +156,7 @@ static void fail_exit(struct machine_cpu *cpu, const struct hv_exit *exit)
 	machine_fail(cpu->machine, &err);
 }
 
-/* --- The loop ------------------------------------------------------------------------------ */
+/* --- The loop -------------------------------------------------------------------------- */
 
 static void handle_exit(struct machine_cpu *cpu, const struct hv_exit *exit)
 {

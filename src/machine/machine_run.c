@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Starting and stopping. Each run has threads of its own, one for each vCPU and one for devices;
- * when it is over, by whatever reason, they have ended, and nothing of the machine moves.
+ * Starting and stopping. Each run has threads of its own, one for each vCPU and one for
+ * devices; when it is over, by whatever reason, they have ended, and nothing of the machine
+ * moves.
  */
 #include <errno.h>
 #include <signal.h>
@@ -25,11 +26,11 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * NS_PER_SECOND + (uint64_t)now.tv_nsec;
 }
 
-/* --- Reasons to stop ----------------------------------------------------------------------- */
+/* --- Reasons to stop ------------------------------------------------------------------- */
 
 /*
- * Under the lock. vCPUs are kicked, so that each comes back to its thread with nothing half done;
- * a kick of its own ends a vCPU's next entry before it begins.
+ * Under the lock. vCPUs are kicked, so that each comes back to its thread with nothing half
+ * done; a kick of its own ends a vCPU's next entry before it begins.
  */
 static void stop_locked(struct machine *m, enum machine_stop why)
 {
@@ -147,14 +148,18 @@ static void run_threads(struct machine *m, uint64_t deadline, enum machine_stop 
 				 (long)(deadline % NS_PER_SECOND)};
 	mayfly_error err;
 	uint32_t started = 0;
-	bool devices = start_thread(&m->loop_thread, devices_main, m, &err) == 0;
-	bool failed = !devices;
+	bool failed = false, devices = false;
 
+	/* vCPUs first: they have the longer way to go. */
 	while (!failed && started < m->ncpus) {
 		failed = start_thread(&m->cpus[started].thread, machine_cpu_main,
 				      &m->cpus[started], &err) < 0;
 		if (!failed)
 			started++;
+	}
+	if (!failed) {
+		devices = start_thread(&m->loop_thread, devices_main, m, &err) == 0;
+		failed = !devices;
 	}
 	if (failed)
 		machine_fail(m, &err);
@@ -225,7 +230,8 @@ static int finish(struct machine *m, mayfly_machine_end *end, mayfly_error *err)
 		end->status = m->exit_status;
 		break;
 	case STOP_TIMEOUT:
-		return fail(err, MAYFLY_E_TIMEOUT, "the machine's time limit of %llu ms is over",
+		return fail(err, MAYFLY_E_TIMEOUT,
+			    "the machine's time limit of %llu ms is over",
 			    (unsigned long long)(m->timeout / 1000000));
 	case STOP_INTERRUPTED:
 		return fail(err, MAYFLY_E_INTERRUPTED, "the machine was interrupted");

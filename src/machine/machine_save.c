@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Snapshots of machines. Memory is the image; everything else follows in `extra`, hostile when it
- * comes back: what the machine is made of; vCPUs; the hypervisor's controllers, timer and clocks;
- * each part at a port; each virtio device. A machine is restored by making it as any other and
- * loading that into its parts.
+ * Snapshots of machines. Memory is the image; everything else follows in `extra`, hostile when
+ * it comes back: what the machine is made of; vCPUs; the hypervisor's controllers, timer and
+ * clocks; each part at a port; each virtio device. A machine is restored by making it as any
+ * other and loading that into its parts.
  */
 #include "core/codec.h"
 #include "machine/machine.h"
@@ -120,7 +120,8 @@ int machine_load(struct machine *m, const struct mayfly_snapshot *snap, mayfly_e
 	for (uint32_t i = 0; e == 0 && i < m->nvirtio; i++)
 		e = virtio_mmio_load(m->virtio[i], &r, err);
 	if (e == 0 && (r.bad || r.left))
-		e = fail(err, MAYFLY_E_FORMAT, "the snapshot's state of the machine is damaged");
+		e = fail(err, MAYFLY_E_FORMAT,
+			 "the snapshot's state of the machine is damaged");
 	for (uint32_t i = 0; e == 0 && i < m->nvirtio; i++)
 		virtio_mmio_resume(m->virtio[i]);
 	timeline_mark(m->timeline, "snapshot loaded");

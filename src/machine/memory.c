@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Guest memory on the host: one anonymous private mapping, which costs nothing before it is
- * touched. A machine from a snapshot has the snapshot's file mapped over it, privately, where the
- * file holds something; where it holds nothing the mapping stays anonymous, because a page of a
- * file's hole would be there twice, in the file's cache and, once written, in the machine.
+ * touched. A machine from a snapshot has the snapshot's file mapped over it, privately, where
+ * the file holds something; where it holds nothing the mapping stays anonymous, because a page
+ * of a file's hole would be there twice, in the file's cache and, once written, in the machine.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,9 @@
 /* So that huge pages of the host's can hold the guest's. */
 #define ALIGNMENT ((uint64_t)2 << 20)
 
-/* Mappings of the image: at first a gap of this many pages ends one; more where there are many. */
+/*
+ * Mappings of the image: at first a gap of this many pages ends one; more where there are many.
+ */
 #define GAP_PAGES 64
 #define MAX_PIECES 256
 
@@ -24,7 +26,9 @@
 #define PAGEMAP_FILE ((uint64_t)1 << 61)
 #define PAGEMAP_RUN 512
 
-/* The next piece from *at on: pages that are present, with less than `gap` others in between. */
+/*
+ * The next piece from *at on: pages that are present, with less than `gap` others in between.
+ */
 static bool next_piece(const struct mayfly_snapshot *snap, uint64_t pages, uint64_t gap,
 		       uint64_t *at, uint64_t *end)
 {
@@ -79,8 +83,7 @@ static int map_image(struct machine *m, const struct mayfly_snapshot *snap, mayf
 	return 0;
 }
 
-int machine_map_memory(struct machine *m, const struct mayfly_snapshot *snap,
-		       mayfly_error *err)
+int machine_map_memory(struct machine *m, const struct mayfly_snapshot *snap, mayfly_error *err)
 {
 	uint64_t len = m->config.memory;
 	int r = 0;

@@ -31,7 +31,7 @@ __attribute__((format(printf, 2, 3))) static void put(const struct out *out, con
 			   (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
 }
 
-/* --- Points: the timeline's, and when each device was first used ---------------------------- */
+/* --- Points: the timeline's, and when each device was first used ----------------------- */
 
 static int by_time(const void *a, const void *b)
 {
@@ -89,11 +89,11 @@ static size_t collect(const struct machine *m, struct timeline_point *points)
 	return n;
 }
 
-/* --- As a table ---------------------------------------------------------------------------- */
+/* --- As a table ------------------------------------------------------------------------ */
 
 static const char *const kind_names[EXIT_KINDS] = {
-	[EXIT_PORT_IN] = "port reads",	  [EXIT_PORT_OUT] = "port writes",
-	[EXIT_READ] = "register reads",	  [EXIT_WRITE] = "register writes",
+	[EXIT_PORT_IN] = "port reads",	[EXIT_PORT_OUT] = "port writes",
+	[EXIT_READ] = "register reads", [EXIT_WRITE] = "register writes",
 	[EXIT_OTHER] = "others",
 };
 
@@ -147,7 +147,7 @@ static void put_table(const struct machine *m, const struct timeline_point *poin
 	put_exits(m, out);
 }
 
-/* --- As JSON: "Trace Event Format" of the Chromium project ----------------------------------- */
+/* --- As JSON: "Trace Event Format" of the Chromium project ----------------------------- */
 
 /* Names are printable; only these two have a meaning. */
 static void put_json_text(const struct out *out, const char *text)
@@ -166,8 +166,7 @@ static void put_json(const struct machine *m, const struct timeline_point *point
 	for (size_t i = 0; i < n; i++) {
 		put(out, "{\"name\":\"");
 		put_json_text(out, points[i].name);
-		put(out,
-		    "\",\"ph\":\"X\",\"pid\":1,\"tid\":1,\"ts\":%.3f,\"dur\":%.3f},\n",
+		put(out, "\",\"ph\":\"X\",\"pid\":1,\"tid\":1,\"ts\":%.3f,\"dur\":%.3f},\n",
 		    ms(started, last) * 1e3, ms(last, points[i].when) * 1e3);
 		last = points[i].when;
 	}

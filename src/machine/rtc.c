@@ -61,16 +61,47 @@ static uint8_t hours(const struct rtc *rtc, int hour)
 	return hour >= 12 ? v | PM : v;
 }
 
+#define DAY_SECONDS 86400
+#define DAYS_400_YEARS 146097 /* of the Gregorian calendar */
+/* Days from 1 March of the year 0, as years begin here, to 1 January 1970. */
+#define DAYS_TO_1970 719468
+
+/*
+ * gmtime_r(3) for seconds since 1970 that are not negative. That one reads the time zone's file
+ * at its first call, which threads of machines are not allowed to.
+ */
+static void split_time(time_t seconds, struct tm *tm)
+{
+	int days = (int)(seconds / DAY_SECONDS), rest = (int)(seconds % DAY_SECONDS);
+	int day = days + DAYS_TO_1970, era = day / DAYS_400_YEARS, year, month;
+
+	day %= DAYS_400_YEARS;
+	/* Leap days at the end of years 4, 8, ... but 100, 200, 300. */
+	year = (day - day / 1460 + day / 36524 - day / (DAYS_400_YEARS - 1)) / 365;
+	day -= 365 * year + year / 4 - year / 100;
+	/* March to January have 31, 30, 31, 30, 31 days, over and over. */
+	month = (5 * day + 2) / 153;
+	*tm = (struct tm){
+		.tm_sec = rest % 60,
+		.tm_min = rest / 60 % 60,
+		.tm_hour = rest / 3600,
+		.tm_wday = (days + 4) % 7, /* 1 January 1970 was a Thursday */
+		.tm_mday = day - (153 * month + 2) / 5 + 1,
+		.tm_mon = month < 10 ? month + 2 : month - 10,
+		.tm_year = year + era * 400 + (month >= 10) - 1900,
+	};
+}
+
 static uint8_t read_time(const struct rtc *rtc, uint8_t index)
 {
 	struct timespec ts;
 	struct tm tm;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	gmtime_r(&ts.tv_sec, &tm);
+	split_time(ts.tv_sec, &tm);
 	switch (index) {
 	case SECONDS:
-		return number(rtc, tm.tm_sec % 60); /* no leap second */
+		return number(rtc, tm.tm_sec);
 	case MINUTES:
 		return number(rtc, tm.tm_min);
 	case HOURS:

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "installed.h"
 #include "machine/slirp_protocol.h"
 
 #define HELPER "mayfly-slirp"
@@ -62,8 +63,7 @@ static int find_helper(struct slirp *s, const char *given, mayfly_error *err)
 
 	if (!given && find_beside(s->path, sizeof(s->path)))
 		return 0;
-	len = snprintf(s->path, sizeof(s->path), "%s",
-		       given ? given : MAYFLY_LIBEXECDIR "/" HELPER);
+	len = snprintf(s->path, sizeof(s->path), "%s", given ? given : MAYFLY_SLIRP_PATH);
 	if (len < 0 || (size_t)len >= sizeof(s->path))
 		return fail(err, MAYFLY_E_INVALID, "the path of " HELPER " is too long");
 	return 0;

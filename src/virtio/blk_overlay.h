@@ -28,7 +28,7 @@ int blk_overlay_write(struct blk_overlay *o, struct iov *v, uint64_t offset);
 int blk_overlay_zero(struct blk_overlay *o, uint64_t offset, uint64_t len, bool whole);
 
 void blk_overlay_save(const struct blk_overlay *o, struct writer *w);
-/* Of hostile bytes, into a new one. Errors: FORMAT, IO. */
+/* Of hostile bytes, into a new one. Errors: FORMAT, IO, LIMIT. */
 int blk_overlay_load(struct blk_overlay *o, struct reader *r, mayfly_error *err);
 
 #endif

@@ -309,6 +309,8 @@ static void change_ready(void *context, uint32_t events)
 		if (!q->broken)
 			virtq_enable(q);
 		virtio_device_check(dev);
+		if (dev->started && virtq_pending(q))
+			notify(r->t, r->t->queue_sel);
 	}
 	pthread_mutex_unlock(&dev->lock);
 }
@@ -587,8 +589,8 @@ static int add_notifiers(struct virtio_mmio *t, mayfly_error *err)
 	return r;
 }
 
-int virtio_mmio_new(struct virtio_device *dev, struct bus *bus, uint64_t base, bool legacy,
-		    const struct irq_line *irq, struct virtio_mmio **out, mayfly_error *err)
+int virtio_mmio_new(struct virtio_device *dev, const struct virtio_place *place,
+		    struct virtio_mmio **out, mayfly_error *err)
 {
 	struct virtio_mmio *t = calloc(1, sizeof(*t));
 	struct bus_range range;
@@ -597,18 +599,18 @@ int virtio_mmio_new(struct virtio_device *dev, struct bus *bus, uint64_t base, b
 	if (!t)
 		return fail(err, MAYFLY_E_NOMEM, "out of memory");
 	t->dev = dev;
-	t->legacy = legacy;
-	t->irq = *irq;
+	t->legacy = place->legacy;
+	t->irq = place->irq;
 	pthread_mutex_init(&t->control, NULL);
 	pthread_mutex_init(&t->line, NULL);
-	range = (struct bus_range){.base = base,
+	range = (struct bus_range){.base = place->base,
 				   .len = VIRTIO_MMIO_LEN,
 				   .ops = &mmio_ops,
 				   .device = t,
 				   .name = dev->ops->name};
 	r = add_notifiers(t, err);
 	if (r == 0)
-		r = bus_add(bus, &range, err);
+		r = bus_add(place->bus, &range, err);
 	if (r < 0) {
 		free_transport(t);
 		return r;
@@ -719,7 +721,8 @@ static bool load_state(struct virtio_mmio *t, struct reader *r)
 	for (uint16_t i = 0; i < dev->nqueues && good; i++) {
 		t->align[i] = get_u32(r);
 		t->pfn[i] = get_u32(r);
-		good = virtq_load(&dev->queues[i], r);
+		good = virtq_load(&dev->queues[i], r) &&
+		       (!dev->queues[i].broken || dev->status & VIRTIO_NEEDS_RESET);
 	}
 	return good && !r->bad && !(dev->features & ~offered(t));
 }

@@ -24,16 +24,24 @@ struct irq_line {
 	uint32_t irq;
 };
 
+/* Where a device is. */
+struct virtio_place {
+	struct bus *bus;
+	uint64_t base;
+	bool legacy; /* version 1 */
+	struct irq_line irq;
+};
+
 struct virtio_mmio;
 
 /*
- * A transport around `dev`, which it owns from now on, at `base`: adds itself to the bus; legacy:
- * version 1. dev->loop and dev->ram have been set. Notifications reach the device thread by an eventfd per queue, which the machine
+ * A transport around `dev`, which it owns from now on: adds itself to the bus. dev->loop and
+ * dev->ram have been set. Notifications reach the device thread by an eventfd per queue, which the machine
  * may have the hypervisor write (virtio_mmio_notify_fd()); until then writes to QueueNotify do.
  * Errors: NOMEM, those of bus_add(); on failure `dev` is still the caller's.
  */
-int virtio_mmio_new(struct virtio_device *dev, struct bus *bus, uint64_t base, bool legacy,
-		    const struct irq_line *irq, struct virtio_mmio **out, mayfly_error *err);
+int virtio_mmio_new(struct virtio_device *dev, const struct virtio_place *place,
+		    struct virtio_mmio **out, mayfly_error *err);
 /* Frees the device too. The loop does not run. NULL is allowed. */
 void virtio_mmio_free(struct virtio_mmio *t);
 

@@ -8,7 +8,7 @@
 #define RNG_QUEUE_SIZE 64
 /* A request may be given less than it asks for (virtio 1.2, 5.4.6.1). */
 #define RNG_MAX_REQUEST 4096u
-#define RNG_MAX_BATCH 64u /* requests, before others have their turn */
+#define RNG_MAX_BATCH 16u /* requests, before others have their turn */
 
 /* Gives how many bytes there are now. */
 static uint32_t fill(const struct virtq_chain *chain)

@@ -20,7 +20,7 @@ test_point_must_be_named() {
 	mayfly 125 snapshot -o file ./program
 	err_has "mayfly: snapshot: --when is missing: stdin, main or ready"
 	mayfly 125 snapshot -o file --when later ./program
-	err_has "--when: 'later' is none of: stdin main ready"
+	err_has "--when: 'later' is none of: stdin, main, ready"
 }
 
 test_program_must_be_given() {
@@ -102,6 +102,108 @@ test_open_files_are_opened_again_within_the_grants() {
 	out_is 'one two'
 	mayfly 125 run --from saved
 	err_has /d/file
+}
+
+# python SOURCE: one that is saved before it reads its input, and continued with "input" as that.
+python() {
+	needs_kvm
+	needs python3
+	printf '%s\n' "$1" >prog.py
+	mayfly 0 snapshot -o saved --when stdin --system --dir . python3 prog.py
+	for _ in 1 2; do
+		echo input | "$MAYFLY" run --system --dir . --from saved >out 2>err ||
+			fail "exit status $?"
+	done
+}
+
+test_an_event_loop_goes_on() {
+	python '
+import asyncio, sys
+async def main():
+    loop = asyncio.get_running_loop()
+    server = await asyncio.start_server(answer, "127.0.0.1", 8080)
+    line = await loop.run_in_executor(None, sys.stdin.readline)
+    reader, writer = await asyncio.open_connection("127.0.0.1", 8080)
+    writer.write(line.encode())
+    print((await reader.readline()).decode(), end="")
+    await asyncio.sleep(0.001)
+    loop.call_soon_threadsafe(print, "from a thread")
+    await asyncio.sleep(0)
+async def answer(reader, writer):
+    writer.write(b"answer to " + await reader.readline())
+    writer.close()
+asyncio.run(main())'
+	out_is 'answer to input
+from a thread'
+}
+
+test_timers_and_signals_go_on() {
+	python '
+import os, signal, sys, time
+took = []
+for number in signal.SIGUSR1, signal.SIGALRM:
+    signal.signal(number, lambda number, frame: took.append(signal.Signals(number).name))
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+os.kill(os.getpid(), signal.SIGUSR1)
+signal.setitimer(signal.ITIMER_REAL, 2)
+sys.stdin.readline()
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+while len(took) < 2:
+    time.sleep(0.01)
+print(*sorted(took))'
+	out_is 'SIGALRM SIGUSR1'
+}
+
+test_files_without_names_go_on() {
+	python '
+import os, sys, tempfile
+with tempfile.TemporaryFile("w+") as a, os.fdopen(os.memfd_create("b"), "w+") as b:
+    for file in a, b:
+        file.write("kept")
+        file.flush()
+        file.seek(0)
+    sys.stdin.readline()
+    print(a.read(), b.read())'
+	out_is 'kept kept'
+}
+
+test_a_server_is_published_where_it_goes_on() {
+	needs_kvm
+	needs python3
+	cat >server.py <<-'EOF'
+		import socket, sys
+		listener = socket.create_server(("127.0.0.1", 8080))
+		sys.stdin.readline()
+		print("listening", flush=True)
+		connection, _ = listener.accept()
+		connection.sendall(b"hello")
+	EOF
+	mayfly 0 snapshot -o saved --when stdin --system --dir . python3 server.py
+	cat >client.py <<-'EOF'
+		import os, socket, subprocess
+		with socket.create_server(("127.0.0.1", 0)) as s:
+		    port = s.getsockname()[1]
+		run = [os.environ["MAYFLY"], "run", "--system", "--dir", ".",
+		       "--publish", "%d:8080" % port, "--from", "saved"]
+		with subprocess.Popen(run, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as p:
+		    assert p.stdout.readline() == b"listening\n"
+		    with socket.create_connection(("127.0.0.1", port)) as c:
+		        print(c.recv(100).decode())
+	EOF
+	python3 client.py >out 2>err || fail "exit status $?"
+	out_is hello
+}
+
+test_what_cannot_be_saved_is_named() {
+	needs_kvm
+	needs python3
+	echo 'import os, sys
+os.mkfifo("/tmp/fifo")
+fd = os.open("/tmp/fifo", os.O_RDWR)
+sys.stdin.readline()' >prog.py
+	mayfly 125 snapshot -o saved --when stdin --system --dir . python3 prog.py
+	err_has "a snapshot cannot keep /tmp/fifo"
+	[ ! -e saved ] || fail "there is a file"
 }
 
 test_environment_and_directory_are_kept() {

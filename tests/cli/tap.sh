@@ -5,7 +5,7 @@
 # functions named test_*, one property each, and ends with `run_tests`, which runs each in a shell
 # and a directory of its own and reports in TAP; the last line counts.
 #
-# MAYFLY  the command; GUESTS  the directory with the guest cli_guest
+# MAYFLY  the command; GUESTS  the directory with the guest cli_guest and the kernel cli_kernel
 
 : "${MAYFLY:?say which command to test: MAYFLY=build/mayfly}"
 MAYFLY=$(cd "$(dirname "$MAYFLY")" && pwd)/$(basename "$MAYFLY")

@@ -69,6 +69,7 @@ static float half(float v)
 MAYFLY_EXPORT(half, f32, f32);
 
 /* More than the registers take: ints, vectors and a pair on the stack. */
+/* NOLINTNEXTLINE(readability-function-size) */
 static const char *many(int64_t a, double b, int64_t c, double d, int64_t e, double f,
 			int64_t g, double h, int64_t i, double j, int64_t k, mayfly_bytes l,
 			int64_t m, const char *n, double o, double p)
@@ -84,6 +85,7 @@ MAYFLY_EXPORT(many, string, i64, f64, i64, f64, i64, f64, i64, f64, i64, f64, i6
 	      string, f64, f64);
 
 /* Ten vector arguments: two on the stack. */
+/* NOLINTNEXTLINE(readability-function-size) */
 static double sum(double a, double b, double c, double d, double e, double f, double g,
 		  double h, double i, double j)
 {
@@ -446,7 +448,7 @@ int main(int argc, char **argv)
 		ready_on((uint64_t)stack + sizeof(stack) - 2047);
 	if (!strcmp(how, "threads"))
 		start_counting();
-	if (strcmp(how, "thread"))
+	if (strcmp(how, "thread") != 0)
 		return say_ready();
 	if (pthread_create(&thread, NULL, ready_thread, &status))
 		return 4;

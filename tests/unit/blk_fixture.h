@@ -12,7 +12,8 @@
 #include "virtio_driver.h"
 
 #define SECTORS 100u /* no multiple of a page */
-#define DISK ((uint64_t)SECTORS * 512)
+#define BYTES(sectors) ((uint64_t)(sectors)*512)
+#define DISK BYTES(SECTORS)
 #define QUEUE 0x1000u
 #define HEADER 0x8000u
 #define STATUS 0x9000u

@@ -102,6 +102,15 @@ static void set_sum(struct frame *f, size_t offset)
 	put16(at, s ? s : 0xffff);
 }
 
+/* Without a pseudo header. */
+static void set_icmp_sum(struct frame *f)
+{
+	uint8_t *icmp = f->bytes + ETH + IP;
+
+	put16(icmp + 2, 0);
+	put16(icmp + 2, (uint16_t)~sum(0, icmp, f->len - ETH - IP));
+}
+
 void frame_udp(struct frame *f, uint32_t target, uint16_t from, uint16_t to, const void *data,
 	       size_t len)
 {
@@ -157,6 +166,8 @@ void frame_set_source(struct frame *f, uint32_t source)
 		set_sum(f, 6);
 	else if (frame_protocol(f) == IPPROTO_TCP)
 		set_sum(f, 16);
+	else if (frame_protocol(f) == IPPROTO_ICMP)
+		set_icmp_sum(f);
 }
 
 uint16_t frame_type(const struct frame *f)

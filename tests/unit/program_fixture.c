@@ -5,11 +5,20 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "abi/function.h"
+
+#define NOTES_AT 0xa00 /* in the program's file */
 
 #define FILE_TEXT "0123456789abcdefghijklmnopqrstuvwxyz\n"
 
@@ -20,6 +29,32 @@ static void die(const char *what)
 }
 
 /* --- The program ------------------------------------------------------------------------------ */
+
+/* Notes: that the code is a function "run" of the type u64(string). Gives their size. */
+static size_t put_notes(uint8_t *at)
+{
+	static const struct {
+		Elf64_Nhdr abi;
+		char abi_name[8];
+		uint32_t version;
+		Elf64_Nhdr export;
+		char export_name[8];
+		uint8_t function[8]; /* relative to itself */
+		char text[20];
+	} __attribute__((packed)) notes = {
+		.abi = {sizeof(FN_NOTE_NAME), sizeof(uint32_t), FN_NOTE_ABI},
+		.abi_name = FN_NOTE_NAME,
+		.version = FN_ABI_VERSION,
+		.export = {sizeof(FN_NOTE_NAME), 28, FN_NOTE_EXPORT},
+		.export_name = FN_NOTE_NAME,
+		.text = "run\0u64(string)",
+	};
+	int64_t offset = 0x800 - (NOTES_AT + (int64_t)offsetof(__typeof__(notes), function));
+
+	memcpy(at, &notes, sizeof(notes));
+	memcpy(at + offsetof(__typeof__(notes), function), &offset, sizeof(offset));
+	return sizeof(notes);
+}
 
 size_t program_file(uint8_t file[PROGRAM_FILE_SIZE])
 {
@@ -41,7 +76,11 @@ size_t program_file(uint8_t file[PROGRAM_FILE_SIZE])
 			 .e_phoff = sizeof(eh),
 			 .e_ehsize = sizeof(eh),
 			 .e_phentsize = sizeof(Elf64_Phdr),
-			 .e_phnum = ARRAY_SIZE(segments)};
+			 .e_phnum = ARRAY_SIZE(segments) + 1};
+	Elf64_Phdr notes = {.p_type = PT_NOTE,
+			    .p_offset = NOTES_AT,
+			    .p_vaddr = PROGRAM_TEXT + NOTES_AT,
+			    .p_align = 4};
 
 	memset(file, 0, PROGRAM_FILE_SIZE);
 	memcpy(file, &eh, sizeof(eh));
@@ -57,6 +96,8 @@ size_t program_file(uint8_t file[PROGRAM_FILE_SIZE])
 		memcpy(file + sizeof(eh) + i * sizeof(ph), &ph, sizeof(ph));
 	}
 	memcpy(file + 0x800, code, sizeof(code));
+	notes.p_filesz = put_notes(file + NOTES_AT);
+	memcpy(file + sizeof(eh) + ARRAY_SIZE(segments) * sizeof(notes), &notes, sizeof(notes));
 	return PROGRAM_FILE_SIZE;
 }
 
@@ -280,6 +321,79 @@ mayfly_process_end program_run(struct process *p, const uint64_t (*calls)[7], si
 		exit(1);
 	}
 	return end;
+}
+
+static void put(struct process *p, uint64_t va, const void *from, size_t len)
+{
+	if (mm_write(&p->mm, va, from, len) < 0)
+		die("the program's memory");
+}
+
+static void put_arguments(struct process *p)
+{
+	const struct sockaddr_un un = {.sun_family = AF_UNIX, .sun_path = "\0kept"};
+	const struct sockaddr_in in = {.sin_family = AF_INET,
+				       .sin_port = htons(4000),
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	const struct itimerval itimer = {.it_value.tv_sec = 1000};
+	const struct itimerspec spec = {.it_value.tv_sec = 900, .it_interval.tv_sec = 5};
+	const struct epoll_event event = {.events = EPOLLIN, .data.u64 = 77};
+	const uint64_t all = UINT64_MAX, large = (uint64_t)1 << 62;
+
+	put(p, UNIX_NAME, &un, sizeof(un));
+	put(p, INET_NAME, &in, sizeof(in));
+	put(p, HELLO, "hello", 6);
+	put(p, MASK, &all, sizeof(all));
+	put(p, ITIMER, &itimer, sizeof(itimer));
+	put(p, TIMERSPEC, &spec, sizeof(spec));
+	put(p, NAME, "kept", 5);
+	put(p, LARGE, &large, sizeof(large));
+	put(p, EVENT, &event, sizeof(event));
+}
+
+static const uint64_t opening[][7] = {
+	{SYS_pipe, FDS},
+	{SYS_dup2, 3, PIPE_READ},
+	{SYS_close, 3},
+	{SYS_write, PIPE_WRITE, HELLO, 6},
+	{SYS_eventfd2, 0, EFD_SEMAPHORE},
+	{SYS_write, SEMAPHORE, LARGE, 8},
+	{SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, FDS},
+	{SYS_write, PAIR_A, HELLO, 3},
+	{SYS_write, PAIR_A, HELLO + 3, 3},
+	{SYS_shutdown, PAIR_A, SHUT_WR},
+	{SYS_socket, AF_UNIX, SOCK_STREAM, 0},
+	{SYS_bind, LISTENER, UNIX_NAME, UNIX_NAME_LEN},
+	{SYS_listen, LISTENER, 3},
+	{SYS_socket, AF_UNIX, SOCK_STREAM, 0},
+	{SYS_connect, CLIENT, UNIX_NAME, UNIX_NAME_LEN},
+	{SYS_write, CLIENT, HELLO, 6},
+	{SYS_socket, AF_INET, SOCK_DGRAM, 0},
+	{SYS_bind, DATAGRAMS, INET_NAME, sizeof(struct sockaddr_in)},
+	{SYS_socket, AF_INET, SOCK_DGRAM, 0},
+	{SYS_sendto, SENDER, HELLO, 3, 0, INET_NAME, sizeof(struct sockaddr_in)},
+	{SYS_sendto, SENDER, HELLO + 3, 3, 0, INET_NAME, sizeof(struct sockaddr_in)},
+	{SYS_memfd_create, NAME, 0},
+	{SYS_write, MEMFD, HELLO, 6},
+	{SYS_signalfd4, UINT64_MAX, MASK, 8, 0},
+	{SYS_epoll_create1, 0},
+	{SYS_epoll_ctl, EPOLL, EPOLL_CTL_ADD, SIGNALS, EVENT},
+	{SYS_rt_sigprocmask, SIG_BLOCK, MASK, 0, 8},
+	{SYS_kill, PROCESS_PID, SIGUSR1},
+	{SYS_tgkill, PROCESS_PID, PROCESS_PID, SIGUSR2},
+	{SYS_setitimer, ITIMER_REAL, ITIMER, 0},
+	{SYS_timer_create, CLOCK_MONOTONIC, 0, TIMER_ID},
+	{SYS_timer_create, CLOCK_MONOTONIC, 0, TIMER_ID},
+	{SYS_timer_delete, 0},
+	{SYS_timer_settime, 1, 0, TIMERSPEC, 0},
+	{PROG_SYS_READY, 0},
+};
+
+void program_open_much(struct process *p)
+{
+	put_arguments(p);
+	if (program_run(p, opening, ARRAY_SIZE(opening)).end != MAYFLY_END_PAUSE)
+		die("mayfly_ready()");
 }
 
 bool program_holds(struct process *p, uint64_t va, const char *text)

@@ -56,6 +56,46 @@ mayfly_process_options program_options(const struct tree *tree);
  * none waits. Gives how it ended: at mayfly_ready() (PROG_SYS_READY) it pauses.
  */
 mayfly_process_end program_run(struct process *p, const uint64_t (*calls)[7], size_t count);
+/*
+ * What program_open_much() uses: in PROGRAM_DATA, what calls are given, and what they give;
+ * descriptors that are open then.
+ */
+#define FDS (PROGRAM_DATA)
+#define UNIX_NAME (PROGRAM_DATA + 0x100)
+#define UNIX_NAME_LEN (sizeof(sa_family_t) + 5)
+#define INET_NAME (PROGRAM_DATA + 0x200)
+#define HELLO (PROGRAM_DATA + 0x300)
+#define MASK (PROGRAM_DATA + 0x400)
+#define ITIMER (PROGRAM_DATA + 0x500)
+#define TIMER_ID (PROGRAM_DATA + 0x640)
+#define TIMERSPEC (PROGRAM_DATA + 0x680)
+#define NAME (PROGRAM_DATA + 0x700)
+#define LARGE (PROGRAM_DATA + 0x740)
+#define EVENT (PROGRAM_DATA + 0x780)
+#define RESULT (PROGRAM_DATA + 0x2000)
+
+enum {
+	SEMAPHORE = 3,
+	PIPE_WRITE = 4,
+	PAIR_A = 5,
+	PAIR_B = 6,
+	LISTENER = 7,
+	CLIENT = 8,
+	DATAGRAMS = 9,
+	SENDER = 10,
+	MEMFD = 11,
+	SIGNALS = 12,
+	EPOLL = 13,
+	ACCEPTED = 14, /* the next one */
+	PIPE_READ = 20
+};
+
+/*
+ * Have a new program open one of each kind that a snapshot keeps, most of them with "hello" in
+ * them; have signals wait, and timers run; and pause at mayfly_ready().
+ */
+void program_open_much(struct process *p);
+
 /* Whether this string is in its memory. */
 bool program_holds(struct process *p, uint64_t va, const char *text);
 

@@ -369,6 +369,60 @@ static void a_signal_that_the_calls_mask_kept_away_comes_after_it(void **state)
 	assert_int_equal(sigtest_context(f)->uc_mcontext.gregs[REG_RAX], -EINTR);
 }
 
+static void from_outside_it_is_sent_by_process_0(void **state)
+{
+	struct sigtest *f = *state;
+	struct guest_siginfo info;
+
+	signal_set_mask(f->t, SIG_BIT(SIGTERM));
+	assert_int_equal(mayfly_process_signal((mayfly_process *)f->p, SIGTERM, NULL), 0);
+	assert_true(signal_take(f->t, SIG_BIT(SIGTERM), &info));
+	assert_int_equal(info.code, SI_USER);
+	assert_int_equal(info.rt.pid, 0);
+}
+
+static void from_outside_it_waits_while_the_process_does_not_run(void **state)
+{
+	static const enum process_state states[] = {PROCESS_NEW, PROCESS_PAUSED};
+	struct sigtest *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+		f->p->state = states[i];
+		assert_int_equal(mayfly_process_signal((mayfly_process *)f->p, SIGINT, NULL),
+				 0);
+		assert_int_equal(sigtest_take(f), SIGINT);
+	}
+}
+
+static void from_outside_an_ended_process_gets_none(void **state)
+{
+	static const enum process_state states[] = {PROCESS_EXITED, PROCESS_KILLED,
+						    PROCESS_FAILED};
+	struct sigtest *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+		f->p->state = states[i];
+		assert_int_equal(mayfly_process_signal((mayfly_process *)f->p, SIGINT, NULL),
+				 MAYFLY_E_PROTOCOL);
+		assert_int_equal(sigtest_take(f), 0);
+	}
+}
+
+static void from_outside_numbers_are_checked(void **state)
+{
+	static const int wrong[] = {0, -1, 65, INT32_MAX, INT32_MIN};
+	struct sigtest *f = *state;
+	mayfly_error err;
+
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		assert_int_equal(mayfly_process_signal((mayfly_process *)f->p, wrong[i], &err),
+				 MAYFLY_E_INVALID);
+		assert_non_null(strstr(err.message, "is no signal"));
+	}
+	assert_int_equal(mayfly_process_signal(NULL, SIGINT, NULL), MAYFLY_E_INVALID);
+	assert_int_equal(sigtest_take(f), 0);
+}
+
 static void sigtimedwait_takes_what_waits(void **state)
 {
 	struct sigtest *f = *state;
@@ -533,6 +587,10 @@ int main(void)
 		T(sigsuspend_puts_the_mask_back),
 		T(a_mask_of_a_call_that_succeeds_is_over_before_signals),
 		T(a_signal_that_the_calls_mask_kept_away_comes_after_it),
+		T(from_outside_it_is_sent_by_process_0),
+		T(from_outside_it_waits_while_the_process_does_not_run),
+		T(from_outside_an_ended_process_gets_none),
+		T(from_outside_numbers_are_checked),
 		T(sigtimedwait_takes_what_waits),
 		T(sigtimedwait_checks_its_arguments),
 		T(kill_knows_one_process),

@@ -199,6 +199,16 @@ static void guest_of_another_abi_version_is_refused(void **state)
 	refuses(&g, MAYFLY_E_FORMAT, "ABI note of 3 bytes");
 }
 
+static void a_linux_program_is_told_from_a_guest(void **state)
+{
+	struct guest g;
+
+	(void)state;
+	begin_with_abi(&g);
+	elfb_note(&g.b, FN_NOTE_NAME, FN_NOTE_PROGRAM, "\0\0\0", 4);
+	refuses(&g, MAYFLY_E_UNSUPPORTED, "a Linux program, not a function guest");
+}
+
 static void notes_of_unknown_types_are_passed_over(void **state)
 {
 	struct guest g;
@@ -559,6 +569,7 @@ int main(void)
 		cmocka_unit_test(guest_without_notes_is_told_how_to_get_them),
 		cmocka_unit_test(guest_without_an_abi_note_is_refused),
 		cmocka_unit_test(guest_of_another_abi_version_is_refused),
+		cmocka_unit_test(a_linux_program_is_told_from_a_guest),
 		cmocka_unit_test(notes_of_unknown_types_are_passed_over),
 		cmocka_unit_test(function_exported_twice_is_refused),
 		cmocka_unit_test(import_of_two_signatures_is_refused),

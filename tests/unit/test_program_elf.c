@@ -679,7 +679,7 @@ static struct program *exporting(uint32_t version, int64_t offset, const char *s
 
 	memcpy(desc, &offset, sizeof(offset));
 	memcpy(desc + 8, "f", 2);
-	memcpy(desc + 10, signature, strlen(signature));
+	memcpy(desc + 10, signature, strlen(signature) + 1);
 	end = put_note(p, NOTES, FN_NOTE_ABI, &version, sizeof(version));
 	end = put_note(p, end, FN_NOTE_EXPORT, desc, len);
 	add(p, (Elf64_Phdr){.p_type = PT_NOTE,

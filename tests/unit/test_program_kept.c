@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdint.h>
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,113 +22,13 @@
 
 #include "linux/checkpoint.h"
 #include "linux/mm_areas.h"
-#include "linux/socket_rights.h"
 #include "program_fixture.h"
 
 #undef fail /* core/error.h has its own */
 #include <cmocka.h>
 
-/* In PROGRAM_DATA: what calls are given, and what they give. */
-#define FDS (PROGRAM_DATA)
-#define UNIX_NAME (PROGRAM_DATA + 0x100)
-#define UNIX_NAME_LEN (sizeof(sa_family_t) + 5)
-#define INET_NAME (PROGRAM_DATA + 0x200)
-#define HELLO (PROGRAM_DATA + 0x300)
-#define MASK (PROGRAM_DATA + 0x400)
-#define ITIMER (PROGRAM_DATA + 0x500)
-#define TIMER_ID (PROGRAM_DATA + 0x640)
-#define TIMERSPEC (PROGRAM_DATA + 0x680)
-#define NAME (PROGRAM_DATA + 0x700)
-#define LARGE (PROGRAM_DATA + 0x740)
-#define EVENT (PROGRAM_DATA + 0x780)
-#define RESULT (PROGRAM_DATA + 0x2000)
-
-#define LARGE_VALUE ((uint64_t)1 << 62)
-
-/* Descriptors that the program has open when it is saved. */
-enum {
-	SEMAPHORE = 3,
-	PIPE_WRITE = 4,
-	PAIR_A = 5,
-	PAIR_B = 6,
-	LISTENER = 7,
-	CLIENT = 8,
-	DATAGRAMS = 9,
-	SENDER = 10,
-	MEMFD = 11,
-	SIGNALS = 12,
-	EPOLL = 13,
-	ACCEPTED = 14, /* the next one */
-	PIPE_READ = 20
-};
-
 static struct tree tree;
 static struct mayfly_snapshot *snap;
-
-static void put(struct process *p, uint64_t va, const void *from, size_t len)
-{
-	assert_int_equal(mm_write(&p->mm, va, from, len), 0);
-}
-
-static void put_arguments(struct process *p)
-{
-	const struct sockaddr_un un = {.sun_family = AF_UNIX, .sun_path = "\0kept"};
-	const struct sockaddr_in in = {.sin_family = AF_INET,
-				       .sin_port = htons(4000),
-				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	const struct itimerval itimer = {.it_value.tv_sec = 1000};
-	const struct itimerspec spec = {.it_value.tv_sec = 900, .it_interval.tv_sec = 5};
-	const struct epoll_event event = {.events = EPOLLIN, .data.u64 = 77};
-	const uint64_t all = UINT64_MAX, large = LARGE_VALUE;
-
-	put(p, UNIX_NAME, &un, sizeof(un));
-	put(p, INET_NAME, &in, sizeof(in));
-	put(p, HELLO, "hello", 6);
-	put(p, MASK, &all, sizeof(all));
-	put(p, ITIMER, &itimer, sizeof(itimer));
-	put(p, TIMERSPEC, &spec, sizeof(spec));
-	put(p, NAME, "kept", 5);
-	put(p, LARGE, &large, sizeof(large));
-	put(p, EVENT, &event, sizeof(event));
-}
-
-static const uint64_t opening[][7] = {
-	{SYS_pipe, FDS},
-	{SYS_dup2, 3, PIPE_READ},
-	{SYS_close, 3},
-	{SYS_write, PIPE_WRITE, HELLO, 6},
-	{SYS_eventfd2, 0, EFD_SEMAPHORE},
-	{SYS_write, SEMAPHORE, LARGE, 8},
-	{SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, FDS},
-	{SYS_write, PAIR_A, HELLO, 3},
-	{SYS_write, PAIR_A, HELLO + 3, 3},
-	{SYS_shutdown, PAIR_A, SHUT_WR},
-	{SYS_socket, AF_UNIX, SOCK_STREAM, 0},
-	{SYS_bind, LISTENER, UNIX_NAME, UNIX_NAME_LEN},
-	{SYS_listen, LISTENER, 3},
-	{SYS_socket, AF_UNIX, SOCK_STREAM, 0},
-	{SYS_connect, CLIENT, UNIX_NAME, UNIX_NAME_LEN},
-	{SYS_write, CLIENT, HELLO, 6},
-	{SYS_socket, AF_INET, SOCK_DGRAM, 0},
-	{SYS_bind, DATAGRAMS, INET_NAME, sizeof(struct sockaddr_in)},
-	{SYS_socket, AF_INET, SOCK_DGRAM, 0},
-	{SYS_sendto, SENDER, HELLO, 3, 0, INET_NAME, sizeof(struct sockaddr_in)},
-	{SYS_sendto, SENDER, HELLO + 3, 3, 0, INET_NAME, sizeof(struct sockaddr_in)},
-	{SYS_memfd_create, NAME, 0},
-	{SYS_write, MEMFD, HELLO, 6},
-	{SYS_signalfd4, UINT64_MAX, MASK, 8, 0},
-	{SYS_epoll_create1, 0},
-	{SYS_epoll_ctl, EPOLL, EPOLL_CTL_ADD, SIGNALS, EVENT},
-	{SYS_rt_sigprocmask, SIG_BLOCK, MASK, 0, 8},
-	{SYS_kill, PROCESS_PID, SIGUSR1},
-	{SYS_tgkill, PROCESS_PID, PROCESS_PID, SIGUSR2},
-	{SYS_setitimer, ITIMER_REAL, ITIMER, 0},
-	{SYS_timer_create, CLOCK_MONOTONIC, 0, TIMER_ID},
-	{SYS_timer_create, CLOCK_MONOTONIC, 0, TIMER_ID},
-	{SYS_timer_delete, 0},
-	{SYS_timer_settime, 1, 0, TIMERSPEC, 0},
-	{PROG_SYS_READY, 0},
-};
 
 static struct process *opened(void)
 {
@@ -135,8 +36,7 @@ static struct process *opened(void)
 	struct process *p;
 
 	assert_int_equal(process_new(&hv_mock, &o, &p, NULL), 0);
-	put_arguments(p);
-	assert_int_equal(program_run(p, opening, ARRAY_SIZE(opening)).end, MAYFLY_END_PAUSE);
+	program_open_much(p);
 	return p;
 }
 
@@ -304,7 +204,7 @@ static void timers_go_on_with_what_was_left(void **state)
 	struct itimerval itimer = {.it_value.tv_sec = 0};
 
 	(void)state;
-	put(p, RESULT + 0x200, &untouched, sizeof(untouched));
+	mm_put(&p->mm, RESULT + 0x200, &untouched);
 	program_run(p, calls, ARRAY_SIZE(calls));
 	mm_get(&p->mm, &itimer, RESULT);
 	mm_get(&p->mm, &spec, RESULT + 0x100);
@@ -365,7 +265,7 @@ static void what_cannot_be_kept_is_named(void **state)
 
 	(void)state;
 	assert_int_equal(process_new(&hv_mock, &o, &p, NULL), 0);
-	put(p, PROGRAM_DATA, "/tmp/fifo", 10);
+	mm_write(&p->mm, PROGRAM_DATA, "/tmp/fifo", 10);
 	assert_int_equal(program_run(p, fifo, ARRAY_SIZE(fifo)).end, MAYFLY_END_PAUSE);
 	assert_int_equal(checkpoint_save(p, &made, &err), MAYFLY_E_INVALID);
 	assert_non_null(strstr(err.message, "/tmp/fifo"));

@@ -18,6 +18,7 @@
 #include "core/io.h"
 #include "linux/checkpoint.h"
 #include "core/codec.h"
+#include "linux/functions.h"
 #include "linux/guest.h"
 #include "linux/mm_areas.h"
 #include "program_fixture.h"
@@ -488,6 +489,23 @@ static void open_and_run(struct snapshot_bytes *b)
 	assert_int_equal(mock_live(), 0);
 }
 
+static void what_it_exports_is_saved_with_it(void **state)
+{
+	struct mayfly_snapshot *opened = NULL;
+	const mayfly_function *run;
+	struct snapshot_bytes b;
+	mayfly_error err;
+
+	(void)state;
+	snapshot_bytes_save(snap, &b);
+	assert_int_equal(open_bytes(&b, &opened, &err), 0);
+	assert_int_equal(functions_find(program_guest_of(opened->guest), "run", &run, &err), 0);
+	assert_int_equal(run->va, PROGRAM_TEXT + 0x800);
+	assert_string_equal(run->text, "u64(string)");
+	mayfly_snapshot_unref(opened);
+	snapshot_bytes_free(&b);
+}
+
 static void each_flipped_word_of_the_description_is_survived(void **state)
 {
 	static const uint64_t flips[] = {1, (uint64_t)1 << 63, UINT64_MAX};
@@ -591,6 +609,7 @@ int main(void)
 		cmocka_unit_test(mappings_that_cannot_be_are_refused),
 		cmocka_unit_test(threads_outside_of_user_addresses_are_refused),
 		cmocka_unit_test(a_saved_program_goes_on),
+		cmocka_unit_test(what_it_exports_is_saved_with_it),
 		cmocka_unit_test(each_flipped_word_of_the_description_is_survived),
 		cmocka_unit_test(lengths_in_the_header_are_checked),
 		cmocka_unit_test(a_host_limit_on_files_is_an_error),

@@ -145,18 +145,27 @@ static void test_connections_that_came_from_this_host_are_answered(void **state)
 	assert_true(tcp_passes(GATEWAY, 40000, TCP_SYN | TCP_ACK));
 }
 
-static void test_fragments_do_not_hide_a_connection_to_this_host(void **state)
+static void test_fragments_are_dropped(void **state)
+{
+	static const uint16_t kinds[] = {0x2000, 0x2001, 0x0001, 0x1fff};
+	struct frame f;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		frame_udp(&f, WORLD, 5000, 53, "data", 4);
+		frame_set_fragment(&f, kinds[i]);
+		assert_false(passes(&f));
+	}
+	/* "Don't fragment" is none. */
+	frame_set_fragment(&f, 0x4000);
+	assert_true(passes(&f));
+}
+
+static void test_a_segment_without_flags_does_not_pass_to_this_host(void **state)
 {
 	struct frame f;
 
 	(void)state;
-	/* The first one without its flags, and one that would bring them later. */
-	frame_ip(&f, OWN, IPPROTO_TCP, "12345678", 8);
-	frame_set_fragment(&f, 0x2000);
-	assert_false(passes(&f));
-	frame_ip(&f, OWN, IPPROTO_TCP, "12345678", 8);
-	frame_set_fragment(&f, 1);
-	assert_false(passes(&f));
 	frame_ip(&f, OWN, IPPROTO_TCP, "12345678", 8);
 	assert_false(passes(&f));
 }
@@ -293,7 +302,8 @@ int main(void)
 		cmocka_unit_test_setup(test_the_name_server_is_open_for_names_only, set_up),
 		cmocka_unit_test_setup(test_connections_that_came_from_this_host_are_answered,
 				       set_up),
-		cmocka_unit_test_setup(test_fragments_do_not_hide_a_connection_to_this_host,
+		cmocka_unit_test_setup(test_fragments_are_dropped, set_up),
+		cmocka_unit_test_setup(test_a_segment_without_flags_does_not_pass_to_this_host,
 				       set_up),
 		cmocka_unit_test_setup(test_who_sent_a_datagram_is_answered_for_a_while,
 				       set_up),

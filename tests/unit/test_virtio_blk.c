@@ -69,10 +69,10 @@ static void write_changes_what_it_names_and_nothing_else(void **state)
 	memset(memory(0), 0x5a, 1024);
 	assert_int_equal(request_at(VIRTIO_BLK_T_OUT, 3, DATA, 1024, &len), VIRTIO_BLK_S_OK);
 	assert_int_equal(len, 1);
-	assert_original(0, 3 * 512);
+	assert_original(0, BYTES(3));
 	for (uint64_t i = 0; i < 1024; i++)
-		assert_int_equal(on_disk(3 * 512 + i), 0x5a);
-	assert_original(5 * 512, DISK - 5 * 512);
+		assert_int_equal(on_disk(BYTES(3) + i), 0x5a);
+	assert_original(BYTES(5), DISK - BYTES(5));
 }
 
 static void requests_beyond_the_end_fail_as_a_whole(void **state)
@@ -150,15 +150,15 @@ static void header_and_status_may_be_anywhere(void **state)
 	memory(0)[-1] = *(uint8_t *)host(HEADER + 15);
 	assert_int_equal(finish(driver_chain(&q, write_pieces, 5), NULL), VIRTIO_BLK_S_OK);
 	for (uint64_t i = 0; i < 512; i++)
-		assert_int_equal(on_disk(7 * 512 + i), 0x77);
-	assert_original(8 * 512, 512);
+		assert_int_equal(on_disk(BYTES(7) + i), 0x77);
+	assert_original(BYTES(8), 512);
 	put_header(VIRTIO_BLK_T_IN, 9);
 	assert_int_equal(finish(driver_chain(&q, read_pieces, 3), NULL), VIRTIO_BLK_S_OK);
 	for (uint64_t i = 0; i < 512; i++)
 		assert_int_equal(*(i < 300 ? memory(i) : (uint8_t *)host(STATUS - 512 + i)),
-				 original(9 * 512 + i));
+				 original(BYTES(9) + i));
 	assert_int_equal(finish(driver_chain(&q, only_tail, 2), NULL), VIRTIO_BLK_S_OK);
-	assert_int_equal(*(uint8_t *)host(STATUS - 1), original(9 * 512 + 511));
+	assert_int_equal(*(uint8_t *)host(STATUS - 1), original(BYTES(9) + 511));
 }
 
 static void data_in_as_many_pieces_as_are_offered(void **state)
@@ -177,7 +177,7 @@ static void data_in_as_many_pieces_as_are_offered(void **state)
 			 VIRTIO_BLK_S_OK);
 	for (uint32_t i = 0; i < 512; i++)
 		assert_int_equal(*memory(i < 253 ? 1000 - i : 2000 + i - 253),
-				 original(11 * 512 + i));
+				 original(BYTES(11) + i));
 }
 
 static void request_without_room_for_its_status_breaks_the_queue(void **state)
@@ -252,7 +252,7 @@ static void driver_that_cannot_flush_can_write(void **state)
 	(void)state;
 	restart(0, VIRTIO_VERSION_1, 0);
 	assert_int_equal(write_sectors(2, 1, 0x42), VIRTIO_BLK_S_OK);
-	assert_int_equal(on_disk(2 * 512), 0x42);
+	assert_int_equal(on_disk(BYTES(2)), 0x42);
 }
 
 static void many_requests_at_once_are_each_done_once(void **state)
@@ -294,7 +294,7 @@ static void overlapping_pieces_are_the_drivers_own_affair(void **state)
 	driver_notify(&d, 0);
 	assert_int_equal(driver_nused(&q), 1);
 	assert_int_equal(*(uint8_t *)host(HEADER), VIRTIO_BLK_S_OK);
-	assert_int_equal(*(uint8_t *)host(HEADER + 1), original(4 * 512 + 1));
+	assert_int_equal(*(uint8_t *)host(HEADER + 1), original(BYTES(4) + 1));
 }
 
 /* --- discard and write zeroes -------------------------------------------------------------------- */
@@ -306,10 +306,10 @@ static void zeroes_are_written_with_and_without_unmapping(void **state)
 		assert_int_equal(write_sectors(8, 24, 0x99), VIRTIO_BLK_S_OK);
 		assert_int_equal(range(VIRTIO_BLK_T_WRITE_ZEROES, 9, 21, flags),
 				 VIRTIO_BLK_S_OK);
-		assert_int_equal(on_disk(9 * 512 - 1), 0x99);
-		for (uint64_t i = 9 * 512; i < 30 * 512; i++)
+		assert_int_equal(on_disk(BYTES(9) - 1), 0x99);
+		for (uint64_t i = BYTES(9); i < BYTES(30); i++)
 			assert_int_equal(on_disk(i), 0);
-		assert_int_equal(on_disk(30 * 512), 0x99);
+		assert_int_equal(on_disk(BYTES(30)), 0x99);
 	}
 	assert_int_equal(lseek(disk, 0, SEEK_END), DISK);
 }
@@ -334,9 +334,9 @@ static void discard_touches_nothing_but_its_range(void **state)
 
 	(void)state;
 	assert_int_equal(ranges(VIRTIO_BLK_T_DISCARD, two, 2), VIRTIO_BLK_S_OK);
-	assert_original(0, 8 * 512);
-	assert_original(16 * 512, 24 * 512);
-	assert_original(56 * 512, DISK - 56 * 512);
+	assert_original(0, BYTES(8));
+	assert_original(BYTES(16), BYTES(24));
+	assert_original(BYTES(56), DISK - BYTES(56));
 	assert_int_equal(lseek(disk, 0, SEEK_END), DISK);
 }
 
@@ -391,7 +391,7 @@ static void file_that_was_cut_off_gives_errors(void **state)
 	uint32_t len;
 
 	(void)state;
-	assert_int_equal(ftruncate(disk, 10 * 512), 0);
+	assert_int_equal(ftruncate(disk, BYTES(10)), 0);
 	assert_int_equal(read_sectors(9, 1), VIRTIO_BLK_S_OK);
 	assert_int_equal(request_at(VIRTIO_BLK_T_IN, 9, DATA, 1024, &len), VIRTIO_BLK_S_IOERR);
 	assert_int_equal(len, 0);
@@ -406,13 +406,13 @@ static void write_that_the_host_refuses_is_an_error(void **state)
 	(void)state;
 	signal(SIGXFSZ, SIG_IGN);
 	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
-	less = (struct rlimit){8 * 512, old.rlim_max};
+	less = (struct rlimit){BYTES(8), old.rlim_max};
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &less), 0);
 	assert_int_equal(write_sectors(0, 1, 0x11), VIRTIO_BLK_S_OK);
 	assert_int_equal(write_sectors(20, 1, 0x11), VIRTIO_BLK_S_IOERR);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
 	signal(SIGXFSZ, SIG_DFL);
-	assert_original(20 * 512, 512);
+	assert_original(BYTES(20), 512);
 	assert_int_equal(read_sectors(20, 1), VIRTIO_BLK_S_OK);
 }
 

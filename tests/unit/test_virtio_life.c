@@ -111,7 +111,7 @@ static void device_is_stopped_and_freed_with_its_transport(void **state)
 
 static void device_is_the_callers_where_there_is_no_room(void **state)
 {
-	const struct irq_line irq = {0};
+	const struct virtio_place place = {.bus = &d.bus, .base = DRIVER_BASE + 4};
 	struct virtio_device *dev = echo_new();
 	struct virtio_mmio *t = NULL;
 	mayfly_error err;
@@ -120,8 +120,7 @@ static void device_is_the_callers_where_there_is_no_room(void **state)
 	freed = 0;
 	dev->loop = d.loop;
 	dev->ram = &d.memory.ram;
-	assert_int_equal(virtio_mmio_new(dev, &d.bus, DRIVER_BASE + 4, false, &irq, &t, &err),
-			 MAYFLY_E_INVALID);
+	assert_int_equal(virtio_mmio_new(dev, &place, &t, &err), MAYFLY_E_INVALID);
 	assert_int_equal(freed, 0);
 	dev->ops->free(dev);
 	driver_run(&d);
@@ -129,7 +128,8 @@ static void device_is_the_callers_where_there_is_no_room(void **state)
 
 static void out_of_memory_is_reported(void **state)
 {
-	const struct irq_line irq = {0};
+	const struct virtio_place place = {.bus = &d.bus,
+					   .base = DRIVER_BASE + VIRTIO_MMIO_LEN};
 	struct virtio_device *dev = echo_new();
 	struct virtio_mmio *t = NULL;
 	size_t n;
@@ -141,8 +141,7 @@ static void out_of_memory_is_reported(void **state)
 		int r;
 
 		fail_alloc_at(n);
-		r = virtio_mmio_new(dev, &d.bus, DRIVER_BASE + VIRTIO_MMIO_LEN, false, &irq, &t,
-				    NULL);
+		r = virtio_mmio_new(dev, &place, &t, NULL);
 		if (!fail_alloc_end())
 			break;
 		assert_int_equal(r, MAYFLY_E_NOMEM);

@@ -28,14 +28,14 @@ static void overlay_takes_writes_and_the_disk_stays(void **state)
 	assert_int_equal(write_sectors(10, 5, 0xab), VIRTIO_BLK_S_OK);
 	assert_int_equal(request(VIRTIO_BLK_T_FLUSH, 0, 0), VIRTIO_BLK_S_OK);
 	assert_int_equal(request(VIRTIO_BLK_T_IN, 0, DISK), VIRTIO_BLK_S_OK);
-	assert_memory_is_original(0, 10 * 512);
-	assert_memory_is(10 * 512, 5 * 512, 0xab);
-	for (uint64_t i = 15 * 512; i < DISK; i++)
+	assert_memory_is_original(0, BYTES(10));
+	assert_memory_is(BYTES(10), BYTES(5), 0xab);
+	for (uint64_t i = BYTES(15); i < DISK; i++)
 		assert_int_equal(*memory(i), original(i));
 	assert_original(0, DISK);
 	restart(BLK_OVERLAY, ALL_GOOD, 0);
 	assert_int_equal(read_sectors(10, 5), VIRTIO_BLK_S_OK);
-	assert_memory_is_original(10 * 512, 5 * 512);
+	assert_memory_is_original(BYTES(10), BYTES(5));
 }
 
 static uint32_t seed = 3;
@@ -97,20 +97,26 @@ static void overlay_has_a_limit(void **state)
 	assert_int_equal(write_sectors(0, 16, 1), VIRTIO_BLK_S_OK);
 	assert_int_equal(write_sectors(40, 40, 2), VIRTIO_BLK_S_IOERR);
 	assert_int_equal(read_sectors(40, 40), VIRTIO_BLK_S_OK);
-	assert_memory_is_original(40 * 512, 40 * 512);
+	assert_memory_is_original(BYTES(40), BYTES(40));
 	/* What is given back can be used again. */
 	assert_int_equal(range(VIRTIO_BLK_T_DISCARD, 0, 16, 0), VIRTIO_BLK_S_OK);
 	assert_int_equal(write_sectors(40, 24, 2), VIRTIO_BLK_S_OK);
+	/* At the limit, what is there can be written again. */
+	assert_int_equal(write_sectors(0, 16, 3), VIRTIO_BLK_S_OK);
+	assert_int_equal(write_sectors(16, 1, 3), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(write_sectors(40, 24, 4), VIRTIO_BLK_S_OK);
+	assert_int_equal(read_sectors(40, 24), VIRTIO_BLK_S_OK);
+	assert_memory_is(0, BYTES(24), 4);
 }
 
 static void overlay_of_a_disk_that_was_cut_off_gives_errors(void **state)
 {
 	(void)state;
-	assert_int_equal(ftruncate(disk, 10 * 512), 0);
+	assert_int_equal(ftruncate(disk, BYTES(10)), 0);
 	assert_int_equal(write_sectors(50, 1, 1), VIRTIO_BLK_S_IOERR);
 	assert_int_equal(write_sectors(48, 8, 1), VIRTIO_BLK_S_OK);
 	assert_int_equal(read_sectors(48, 8), VIRTIO_BLK_S_OK);
-	assert_memory_is(0, 8 * 512, 1);
+	assert_memory_is(0, BYTES(8), 1);
 	assert_int_equal(read_sectors(56, 8), VIRTIO_BLK_S_IOERR);
 }
 

@@ -197,7 +197,7 @@ static void end_turn(void *context, uint32_t events)
 
 void driver_init(struct driver *d, struct virtio_device *dev, bool legacy)
 {
-	const struct irq_line irq = {set_line, d, 5};
+	const struct virtio_place place = {&d->bus, DRIVER_BASE, legacy, {set_line, d, 5}};
 
 	memset(d, 0, sizeof(*d));
 	driver_ram_init(&d->memory);
@@ -206,8 +206,7 @@ void driver_init(struct driver *d, struct virtio_device *dev, bool legacy)
 	d->dev = dev;
 	dev->loop = d->loop;
 	dev->ram = &d->memory.ram;
-	check(virtio_mmio_new(dev, &d->bus, DRIVER_BASE, legacy, &irq, &d->t, NULL) == 0,
-	      "no transport");
+	check(virtio_mmio_new(dev, &place, &d->t, NULL) == 0, "no transport");
 }
 
 void driver_fini(struct driver *d)
@@ -282,7 +281,7 @@ void driver_turn(struct driver *d)
 	loop_run(d->loop);
 }
 
-static bool notified(const struct driver *d)
+bool driver_due(const struct driver *d)
 {
 	struct pollfd fds[VIRTIO_MAX_QUEUES];
 	uint16_t n = 0;
@@ -296,7 +295,7 @@ void driver_run(struct driver *d)
 {
 	do {
 		driver_turn(d);
-	} while (notified(d));
+	} while (driver_due(d));
 }
 
 void driver_notify(struct driver *d, uint16_t n)

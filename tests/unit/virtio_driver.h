@@ -102,5 +102,7 @@ void driver_notify(struct driver *d, uint16_t n);
 void driver_run(struct driver *d);
 /* Give the loop one turn. */
 void driver_turn(struct driver *d);
+/* Whether a queue's notification waits for it. */
+bool driver_due(const struct driver *d);
 
 #endif

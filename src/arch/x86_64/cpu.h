@@ -43,8 +43,9 @@ struct cpu_setup {
 /* How a machine's first vCPU enters its kernel. Addresses are guest-physical. */
 enum cpu_boot_mode {
 	/*
-	 * 32-bit protected mode, no paging, flat segments, EBX = info (xen/docs/misc/pvh.pandoc;
-	 * Linux's Documentation/arch/x86/boot.rst calls it hvm_start_info).
+	 * 32-bit protected mode, no paging, flat segments, EBX = info
+	 * (xen/docs/misc/pvh.pandoc; Linux's Documentation/arch/x86/boot.rst calls it
+	 * hvm_start_info).
 	 */
 	CPU_BOOT_PVH,
 	/* 64-bit mode, identity-mapped by cr3, RSI = info (boot.rst, "64-bit boot protocol") */

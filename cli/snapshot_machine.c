@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "snapshot.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "machine.h"
+#include "message.h"
+#include "options.h"
+#include "parse.h"
+#include "samples.h"
+
+#define CONSOLE "console:"
+
+struct options {
+	struct boot_options boot;
+	const char *output;
+	const char *when;
+};
+
+#define FIELD(f) .offset = offsetof(struct options, f)
+static const struct option_spec specs[] = {
+	{.name = "output",
+	 .letter = 'o',
+	 .type = OPTION_FILE,
+	 .argument = "FILE",
+	 FIELD(output),
+	 .help = "Where to save it."},
+	{.name = "when",
+	 .letter = 'w',
+	 .type = OPTION_TEXT,
+	 .argument = "WHEN",
+	 FIELD(when),
+	 .help = "console:TEXT: once its console has shown TEXT; port: when it writes the "
+		 "snapshot mark to its port; a TIME: after running for so long."},
+};
+#undef FIELD
+
+static const char details[] = "The kernel is booted, runs up to that point, and is saved "
+			      "there: memory, CPUs, devices\n"
+			      "and clock. 'mayfly boot --from FILE' continues it, as often as "
+			      "one likes. Disks are not\n"
+			      "part of it, and must be the same then.\n"
+			      "  mayfly snapshot -o up.snap --when console:'login: ' --disk "
+			      "root.img,snapshot vmlinuz\n"
+			      "  mayfly boot --from up.snap --disk root.img,snapshot\n"
+			      "\n"
+			      "Exit status: 0; 124 the time limit was reached; 125 mayfly "
+			      "failed, or the guest ended\n"
+			      "before; 126 KERNEL is none; 127 there is no KERNEL.\n";
+
+/* The same verb to whoever uses it. */
+static const struct verb verb = {
+	.name = "snapshot",
+	.summary = "Boot a kernel up to a point, and save it there.",
+	.synopsis = "-o FILE --when WHEN KERNEL",
+	.details = details,
+	.operands = OPERANDS_KERNEL,
+	.options = specs,
+	.noptions = COUNT_OF(specs),
+	.shared = &boot_option_table,
+};
+
+bool snapshot_is_of_machine(const char *when)
+{
+	return strcmp(when, "port") == 0 || strncmp(when, CONSOLE, strlen(CONSOLE)) == 0 ||
+	       (when[0] >= '0' && when[0] <= '9');
+}
+
+/* A number alone counts seconds. */
+static int parse_after(const char *text, uint64_t *ret_ns, mayfly_error *err)
+{
+	char seconds[32];
+
+	if (strspn(text, "0123456789.") == strlen(text) && strlen(text) < sizeof(seconds) - 1) {
+		snprintf(seconds, sizeof(seconds), "%ss", text);
+		return parse_time(seconds, ret_ns, err);
+	}
+	return parse_time(text, ret_ns, err);
+}
+
+static int parse_when(const char *when, mayfly_machine_pause *pause)
+{
+	mayfly_error err;
+
+	*pause = (mayfly_machine_pause){.size = sizeof(*pause)};
+	if (strcmp(when, "port") == 0) {
+		pause->port = true;
+		return STATUS_OK;
+	}
+	if (strncmp(when, CONSOLE, strlen(CONSOLE)) == 0) {
+		pause->console = when + strlen(CONSOLE);
+		if (!*pause->console)
+			return usage_error(&verb, "--when: console:TEXT needs a text");
+		return STATUS_OK;
+	}
+	if (parse_after(when, &pause->after_ns, &err) != MAYFLY_OK)
+		return usage_error(&verb, "--when: %s", err.message);
+	if (!pause->after_ns)
+		return usage_error(&verb,
+				   "--when: after no time at all there is nothing to save");
+	return STATUS_OK;
+}
+
+static int save(struct machine *m, const char *path)
+{
+	mayfly_snapshot *snap = NULL;
+	mayfly_error err;
+	int r = mayfly_machine_snapshot(m->machine, &snap, &err);
+
+	if (r == MAYFLY_OK)
+		r = mayfly_snapshot_save(snap, path, &err);
+	if (r != MAYFLY_OK)
+		complain("no snapshot was saved: %s", err.message);
+	mayfly_snapshot_unref(snap);
+	return r == MAYFLY_OK ? STATUS_OK : STATUS_FAILED;
+}
+
+static int ended_early(const mayfly_machine_end *end, const char *when)
+{
+	if (end->reason == MAYFLY_MACHINE_EXIT)
+		complain("the guest exited with status %d before '%s': nothing was saved",
+			 end->status, when);
+	else
+		complain("the guest %s before '%s': nothing was saved",
+			 end->reason == MAYFLY_MACHINE_OFF ? "powered off" : "rebooted", when);
+	return STATUS_FAILED;
+}
+
+static int take(const struct options *o, const char *kernel, uint64_t began_ns)
+{
+	struct machine m = {.began_ns = began_ns};
+	mayfly_machine_pause pause;
+	mayfly_machine_end end;
+	int status = machine_init(&m, &verb, &o->boot);
+
+	if (status == STATUS_OK)
+		status = parse_when(o->when, &pause);
+	if (status == STATUS_OK)
+		status = machine_new(&m, kernel);
+	if (status == STATUS_OK)
+		status = machine_run(&m, &pause, &end);
+	if (status == STATUS_OK)
+		status = end.reason == MAYFLY_MACHINE_PAUSE ? save(&m, o->output)
+							    : ended_early(&end, o->when);
+	machine_fini(&m);
+	return status;
+}
+
+int snapshot_machine(int argc, char **argv)
+{
+	struct options options = {.output = NULL};
+	uint64_t began_ns = now_ns();
+	int first = options_parse(&verb, argc, argv, &options);
+	int status;
+
+	if (first < 0)
+		status = first == OPTIONS_SHOWN ? STATUS_OK : STATUS_FAILED;
+	else if (!options.output)
+		status = usage_error(&verb, "-o FILE is missing: where to save it");
+	else if (first == argc)
+		status = usage_error(&verb, "a KERNEL is missing");
+	else if (argc - first > 1)
+		status = usage_error(&verb, "one KERNEL at a time; its command line is "
+					    "--cmdline's");
+	else
+		status = take(&options, argv[first], began_ns);
+	boot_options_fini(&options.boot);
+	return status;
+}

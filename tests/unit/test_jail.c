@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a machine's threads may ask of the kernel. Each test is a child process whose one thread
+ * enters the jail; the kernel's verdict is how the child ends.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#undef fail /* core/error.h has its own */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "jail/jail.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED true /* jail_enter() does nothing then */
+#else
+#define SANITIZED false
+#endif
+
+struct inmate {
+	enum jail_kind kind;
+	void (*act)(void);
+};
+
+static void *live(void *context)
+{
+	const struct inmate *inmate = context;
+
+	if (jail_enter(inmate->kind, NULL) < 0)
+		_exit(99);
+	inmate->act();
+	return NULL;
+}
+
+/* How a process ends whose thread does `act` there: waitpid(2)'s status. */
+static int end_of(enum jail_kind kind, void (*act)(void))
+{
+	struct inmate inmate = {kind, act};
+	pthread_t thread;
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		prctl(PR_SET_DUMPABLE, 0);
+		alarm(60);
+		if (pthread_create(&thread, NULL, live, &inmate) || pthread_join(thread, NULL))
+			_exit(98);
+		/* The others are as free as ever. */
+		_exit(open("/dev/null", O_RDONLY | O_CLOEXEC) < 0 ? 97 : 0);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static void assert_killed(enum jail_kind kind, void (*act)(void))
+{
+	int status = end_of(kind, act);
+
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGSYS);
+}
+
+static void assert_lives(enum jail_kind kind, void (*act)(void))
+{
+	assert_int_equal(end_of(kind, act), 0);
+}
+
+static void do_nothing(void)
+{
+}
+
+static void open_a_file(void)
+{
+	(void)open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void make_a_socket(void)
+{
+	(void)socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
+static void make_a_process(void)
+{
+	syscall(SYS_fork);
+}
+
+static void execute(void)
+{
+	char *const none[] = {NULL};
+
+	execve("/bin/true", none, none);
+}
+
+static void map_code(void)
+{
+	(void)mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+static void make_code(void)
+{
+	void *page =
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page != MAP_FAILED)
+		mprotect(page, 4096, PROT_READ | PROT_EXEC);
+}
+
+static void signal_another_process(void)
+{
+	syscall(SYS_tgkill, 1, 1, 0);
+}
+
+static void make_a_vm(void)
+{
+	(void)ioctl(-1, KVM_CREATE_VM, 0);
+}
+
+static void change_memory_slots(void)
+{
+	(void)ioctl(-1, KVM_SET_USER_MEMORY_REGION, NULL);
+}
+
+/* By mappings of the allocator's. */
+static void use_memory(void)
+{
+	void *volatile memory = malloc((size_t)1 << 20);
+
+	if (!memory)
+		_exit(96);
+	free(memory);
+}
+
+/* Nobody is behind the descriptors: what counts is that the kernel is asked. */
+static void work_as_a_cpu(void)
+{
+	const struct timespec none = {0, 0};
+	uint64_t value = 1;
+	sigset_t set;
+
+	if (ioctl(-1, KVM_RUN, 0) == 0 || errno != EBADF || ioctl(-1, KVM_IRQ_LINE, NULL) == 0)
+		_exit(96);
+	(void)!write(-1, &value, sizeof(value));
+	(void)!read(-1, &value, sizeof(value));
+	sigemptyset(&set);
+	sigaddset(&set, SIGURG);
+	sigtimedwait(&set, NULL, &none);
+	use_memory();
+	syscall(SYS_tgkill, getpid(), (int)syscall(SYS_gettid), 0);
+}
+
+static void work_as_devices(void)
+{
+	if (fdatasync(-1) == 0 || fallocate(-1, 0, 0, 1) == 0)
+		_exit(96);
+	use_memory();
+}
+
+static void run_a_cpu(void)
+{
+	(void)ioctl(-1, KVM_RUN, 0);
+}
+
+static void write_a_disk(void)
+{
+	(void)!pwrite(-1, "", 1, 0);
+}
+
+static void threads_do_their_work_and_end(void **state)
+{
+	(void)state;
+	assert_lives(JAIL_CPU, do_nothing);
+	assert_lives(JAIL_CPU, work_as_a_cpu);
+	assert_lives(JAIL_DEVICES, do_nothing);
+	assert_lives(JAIL_DEVICES, work_as_devices);
+}
+
+static void anything_else_kills_the_process(void **state)
+{
+	static void (*const acts[])(void) = {
+		open_a_file,
+		make_a_socket,
+		make_a_process,
+		execute,
+		map_code,
+		make_code,
+		make_a_vm,
+		signal_another_process,
+		change_memory_slots,
+	};
+
+	(void)state;
+	if (SANITIZED)
+		skip();
+	for (size_t i = 0; i < sizeof(acts) / sizeof(acts[0]); i++) {
+		assert_killed(JAIL_CPU, acts[i]);
+		assert_killed(JAIL_DEVICES, acts[i]);
+	}
+}
+
+static void each_kind_has_its_own_work(void **state)
+{
+	(void)state;
+	if (SANITIZED)
+		skip();
+	assert_killed(JAIL_CPU, write_a_disk);
+	assert_killed(JAIL_DEVICES, run_a_cpu);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(threads_do_their_work_and_end),
+		cmocka_unit_test(anything_else_kills_the_process),
+		cmocka_unit_test(each_kind_has_its_own_work),
+	};
+
+	return cmocka_run_group_tests_name("jail", tests, NULL, NULL);
+}
