@@ -281,12 +281,11 @@ static json_t *row_json(const struct bench_result *results, size_t n,
 		double at_most = aim_ns(results, n, &aims[i]);
 
 		if (strcmp(aims[i].row, r->row->name) == 0 && at_most > 0)
-			json_array_append_new(
-				reach,
-				json_pack("{s:s, s:f, s:b}", "percentile",
-					  aims[i].slowest ? "p999" : "p50", "at_most_us",
-					  at_most / 1e3, "reached",
-					  aimed_ns(r, &aims[i]) <= at_most));
+			json_array_append_new(reach,
+					      json_pack("{s:s, s:f, s:b}", "percentile",
+							aims[i].slowest ? "p999" : "p50",
+							"at_most_us", at_most / 1e3, "reached",
+							aimed_ns(r, &aims[i]) <= at_most));
 	}
 	if (json_array_size(reach))
 		json_object_set(o, "aims", reach);

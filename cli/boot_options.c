@@ -149,11 +149,12 @@ const char *boot_option_fixed(const struct boot_options *o)
 
 static char *copy_text(struct boot_setup *s, const char *text)
 {
-	char *copy = xrealloc(NULL, strlen(text) + 1, 1);
+	size_t size = strlen(text) + 1;
+	char *copy = xrealloc(NULL, size, 1);
 
 	s->texts = xrealloc(s->texts, s->ntexts + 1, sizeof(s->texts[0]));
 	s->texts[s->ntexts++] = copy;
-	return strcpy(copy, text);
+	return memcpy(copy, text, size);
 }
 
 void boot_setup_fini(struct boot_setup *s)
@@ -311,7 +312,7 @@ static int add_fw(struct boot_setup *s, const struct boot_options *o, mayfly_err
 	s->library.fw = s->fw;
 	for (size_t i = 0; i < o->fw.n && r == MAYFLY_OK; i++) {
 		mayfly_fw_file file = {.data = NULL};
-		const char *path;
+		const char *path = "";
 
 		r = split(s, o->fw.items[i], "FILE", &file.name, &path, err);
 		if (r == MAYFLY_OK)

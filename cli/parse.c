@@ -124,7 +124,7 @@ bool parse_is_address(const char *text)
 
 static bool take_port(const char *text, uint16_t *ret)
 {
-	uint64_t v;
+	uint64_t v = 0;
 
 	if (parse_count(text, PORT_MAX, &v, NULL) != MAYFLY_OK)
 		return false;

@@ -118,7 +118,6 @@ static bool wait_for_turn(struct mock_vm *vm, mayfly_sandbox *sb, uint32_t wrong
 	uint32_t *turn = word_of(sb, offsetof(struct fn_call, turn));
 	uint32_t seen = __atomic_load_n(turn, __ATOMIC_SEQ_CST), left = seen | FN_TURN_LEFT;
 
-	guest_put(vm, answer, 0); /* into the dirty log, by the page tables */
 	__atomic_store_n(word_of(sb, offsetof(struct fn_call, answer)), seen + wrong,
 			 __ATOMIC_SEQ_CST);
 	for (int i = 0; i < LOOKS && !mock_is_kicked(vm); i++) {
@@ -434,9 +433,8 @@ static void rest(mayfly_sandbox *sb, struct mayfly_snapshot *snap, uint64_t how)
 		}
 	}
 	if (how & 8)
-		sandbox_set_dispatch(sb,
-				     sb->is_hot ? MAYFLY_DISPATCH_NORMAL : MAYFLY_DISPATCH_HOT,
-				     &err);
+		sandbox_set_dispatch(
+			sb, sb->is_hot ? MAYFLY_DISPATCH_NORMAL : MAYFLY_DISPATCH_HOT, &err);
 	CHECK(sandbox_restore(sb, how & 4 ? snap : NULL, &err) == 0);
 	check_restored(sb);
 	mayfly_snapshot_unref(captured);

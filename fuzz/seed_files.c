@@ -10,6 +10,7 @@
 #include "abi/function.h"
 #include "elf_builder.h"
 #include "function/manifest.h"
+#include "seed_kernel.h"
 #include "virtqueue_input.h"
 
 #define FUNC ELF64_ST_INFO(STB_GLOBAL, STT_FUNC)
@@ -340,6 +341,7 @@ int main(int argc, char **argv)
 	write_guests();
 	write_relr_flood();
 	write_manifests();
+	kernel_seeds(write_seed);
 	virtqueue_seeds(write_seed);
 	return 0;
 }

@@ -120,12 +120,13 @@ static int use_area(mayfly_sandbox *sb, uint64_t start, uint64_t len, mayfly_err
 	uint64_t size = sb->area_end, pages;
 
 	if (!range_within(start, len, size))
-		return fail(err, MAYFLY_E_TOO_LARGE,
-			    "a call of %llu bytes of arguments does not fit the call area of "
-			    "%llu bytes, of which %llu are in use: load the guest with a larger "
-			    "call area",
-			    (unsigned long long)len, (unsigned long long)size,
-			    (unsigned long long)start);
+		return fail(
+			err, MAYFLY_E_TOO_LARGE,
+			"a call of %llu bytes of arguments does not fit the call area of "
+			"%llu bytes, of which %llu are in use: load the guest with a larger "
+			"call area",
+			(unsigned long long)len, (unsigned long long)size,
+			(unsigned long long)start);
 	sb->area_used = start + len;
 	pages = page_up(sb->area_used) / PAGE_SIZE;
 	if (pages > sb->inst.host_wrote[1].count)

@@ -73,12 +73,14 @@ static int put_args(mayfly_sandbox *sb, const mayfly_function *fn, const mayfly_
  */
 static const char *keep(mayfly_sandbox *sb, const char *data, uint64_t len)
 {
+	char *kept;
+
 	if (!hot_is_running(sb))
 		return data;
-	free(sb->kept);
-	sb->kept = malloc(len + 1);
-	if (!sb->kept)
+	kept = realloc(sb->kept, len + 1);
+	if (!kept)
 		return NULL;
+	sb->kept = kept;
 	memcpy(sb->kept, data, len);
 	sb->kept[len] = '\0';
 	return sb->kept;

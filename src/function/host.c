@@ -420,7 +420,8 @@ int sandbox_serve(mayfly_sandbox *sb, uint32_t op, mayfly_error *err)
 		return serve_random(sb, err);
 	case FN_OP_ABORT:
 		return fault_abort(sb, (int32_t)read_once(sb->call->arg[0]),
-				   read_once(sb->call->arg[1]), read_once(sb->call->arg[2]), err);
+				   read_once(sb->call->arg[1]), read_once(sb->call->arg[2]),
+				   err);
 	case FN_OP_SYSCALL:
 		return fault_protocol(
 			sb, err,

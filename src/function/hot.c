@@ -262,8 +262,9 @@ static int give_exit(const struct hot *hot, struct hv_exit *exit, mayfly_error *
 
 static int give_gate_exit(struct hv_exit *exit)
 {
-	*exit = (struct hv_exit){.kind = HV_EXIT_IO,
-				 .io = {.port = FN_PORT_GATE, .size = 1, .out = true, .count = 1}};
+	*exit = (struct hv_exit){
+		.kind = HV_EXIT_IO,
+		.io = {.port = FN_PORT_GATE, .size = 1, .out = true, .count = 1}};
 	return 0;
 }
 

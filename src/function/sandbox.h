@@ -40,19 +40,20 @@ struct mayfly_sandbox {
 	struct instance inst;
 	const struct function_guest *guest;
 	struct fn_call *call; /* the call block, in guest memory */
-	struct fn_fresh *fresh; /* what the gate loads, in guest memory; the guest cannot write */
-	uint16_t reply;	      /* what the next entry tells the gate: FN_REPLY_ */
-	uint16_t nstack;      /* and how many eightbytes of call->stack go with it */
-	struct hot *hot;      /* NULL: it never was */
-	bool is_hot;	      /* calls go through the mailbox */
+	struct fn_fresh
+		*fresh;	 /* what the gate loads, in guest memory; the guest cannot write */
+	uint16_t reply;	 /* what the next entry tells the gate: FN_REPLY_ */
+	uint16_t nstack; /* and how many eightbytes of call->stack go with it */
+	struct hot *hot; /* NULL: it never was */
+	bool is_hot;	 /* calls go through the mailbox */
 	uint64_t hot_wait_ns;
 	/* Under hot dispatch: once, when the next turn is the guest's. NULL: nothing. */
 	void (*meanwhile)(void *context);
 	void *meanwhile_context;
-	uint8_t *area;	      /* the call area, in guest memory */
-	uint64_t area_used;   /* bytes of it that the calls under way occupy */
-	uint64_t area_end;    /* where it ends, or what may be used of it now */
-	uint64_t area_base;   /* of them, arguments; behind are results of host functions */
+	uint8_t *area;	    /* the call area, in guest memory */
+	uint64_t area_used; /* bytes of it that the calls under way occupy */
+	uint64_t area_end;  /* where it ends, or what may be used of it now */
+	uint64_t area_base; /* of them, arguments; behind are results of host functions */
 
 	/* Limits and stopping. */
 	uint64_t run_state; /* atomic */

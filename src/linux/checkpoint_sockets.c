@@ -478,7 +478,7 @@ static int get_connection(struct loading *l)
 {
 	struct socket *sock = socket_of(l->file);
 	struct loopback_accepted end = {.fd = -1};
-	int other, r = socket_go_private(l->file);
+	int other = -1, r = socket_go_private(l->file);
 
 	if (r == 0)
 		r = pair_end(l->p, l->pairs, l->pair, l->file->type, &end, &other);

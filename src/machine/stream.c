@@ -142,11 +142,11 @@ static void end_close(struct end *end)
 	end->fd = -1;
 }
 
-static short ready(const struct end *end, short events)
+static int ready(const struct end *end, short events)
 {
 	struct pollfd p = {.fd = end->fd, .events = events};
 
-	return poll(&p, 1, 0) > 0 ? p.revents : (short)0;
+	return poll(&p, 1, 0) > 0 ? p.revents : 0;
 }
 
 /*

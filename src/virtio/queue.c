@@ -349,7 +349,8 @@ void virtq_save(const struct virtq *q, struct writer *w)
 bool virtq_load(struct virtq *q, struct reader *r)
 {
 	virtq_reset(q);
-	q->size = (uint16_t)get_count(r, q->max_size);
+	/* Of a queue that is not ready it may be anything that the driver has written. */
+	q->size = (uint16_t)get_count(r, UINT16_MAX);
 	q->ready = get_count(r, 1);
 	q->desc = get_u64(r);
 	q->avail = get_u64(r);

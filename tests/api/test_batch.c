@@ -62,8 +62,8 @@ static void results_are_those_of_single_calls(void **state)
 			bool called = i < counts[n];
 
 			assert_int_equal(results[i].type, called ? MAYFLY_I64 : MAYFLY_I32);
-			assert_true(!called || results[i].as.i64 ==
-						       (int64_t)(i * 1000003) - (int64_t)n);
+			assert_true(!called ||
+				    results[i].as.i64 == (int64_t)(i * 1000003) - (int64_t)n);
 		}
 		assert_int_equal(must(&b, "call_count").as.i64, calls);
 	}
@@ -78,13 +78,12 @@ static double weighed(const mayfly_value *v)
 
 	for (int i = 0; i < 16; i++) {
 		const mayfly_value *a = &v[i];
-		double x = a->type == MAYFLY_F64   ? a->as.f64
-			   : a->type == MAYFLY_F32 ? (double)a->as.f32
-			   : a->type == MAYFLY_I32 ? a->as.i32
-			   : a->type == MAYFLY_U32 ? a->as.u32
-			   : a->type == MAYFLY_BOOL
-				   ? a->as.boolean
-				   : (double)a->as.i64;
+		double x = a->type == MAYFLY_F64    ? a->as.f64
+			   : a->type == MAYFLY_F32  ? (double)a->as.f32
+			   : a->type == MAYFLY_I32  ? a->as.i32
+			   : a->type == MAYFLY_U32  ? a->as.u32
+			   : a->type == MAYFLY_BOOL ? a->as.boolean
+						    : (double)a->as.i64;
 
 		sum += (i + 1) * x;
 	}
@@ -101,14 +100,12 @@ static void arguments_of_every_register_and_of_the_stack_arrive(void **state)
 	(void)state;
 	for (int i = 0; i < COUNT; i++) {
 		const mayfly_value list[] = {
-			mayfly_f64(i),	      mayfly_i64(i + 1),
-			mayfly_f32((float)i), mayfly_i32(-i),
-			mayfly_f64(i * 2),    mayfly_u32((uint32_t)i),
-			mayfly_f32(0.5f),     mayfly_i64(i * 3),
-			mayfly_f64(-i),	      mayfly_u64((uint64_t)i),
-			mayfly_f32(1),	      mayfly_bool(i % 2),
-			mayfly_f64(i * 5),    mayfly_f64(i * 7),
-			mayfly_i64(i * 11),   mayfly_f64(i * 13)};
+			mayfly_f64(i),		 mayfly_i64(i + 1), mayfly_f32((float)i),
+			mayfly_i32(-i),		 mayfly_f64(i * 2), mayfly_u32((uint32_t)i),
+			mayfly_f32(0.5f),	 mayfly_i64(i * 3), mayfly_f64(-i),
+			mayfly_u64((uint64_t)i), mayfly_f32(1),	    mayfly_bool(i % 2),
+			mayfly_f64(i * 5),	 mayfly_f64(i * 7), mayfly_i64(i * 11),
+			mayfly_f64(i * 13)};
 
 		memcpy(args[i], list, sizeof(list));
 	}
@@ -256,8 +253,7 @@ static void a_fault_leaves_the_results_before_it(void **state)
 		call_batch(&b, "divide", &batch);
 		assert_int_equal(batch.done, bad[n]);
 		for (size_t i = 0; i < COUNT; i++)
-			assert_int_equal(results[i].as.i64,
-					 i < bad[n] ? (int64_t)i * 2 : -1);
+			assert_int_equal(results[i].as.i64, i < bad[n] ? (int64_t)i * 2 : -1);
 		assert_poisoned(&b, MAYFLY_E_FAULT, MAYFLY_FAULT_EXCEPTION, VECTOR_DIVIDE,
 				"count");
 		box_restore(&b);

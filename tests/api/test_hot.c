@@ -48,8 +48,8 @@ static void dispatch_changes_between_any_two_calls(void **state)
 
 	(void)state;
 	for (int64_t i = 1; i < 500; i++) {
-		set(&b, random_next(&random) % 2 ? MAYFLY_DISPATCH_HOT
-						 : MAYFLY_DISPATCH_NORMAL);
+		set(&b,
+		    random_next(&random) % 2 ? MAYFLY_DISPATCH_HOT : MAYFLY_DISPATCH_NORMAL);
 		must(&b, "add", mayfly_i64(i), mayfly_i64(1));
 		if (random_next(&random) % 8 == 0)
 			wait_until_asleep(&b);
@@ -303,7 +303,8 @@ static void answers_out_of_turn_break_the_protocol(void **state)
 
 		call(&b, "answer_for", mayfly_i32(offsets[i]));
 		assert_contains(b.err.message, "out of turn");
-		fault = assert_poisoned(&b, MAYFLY_E_PROTOCOL, MAYFLY_FAULT_PROTOCOL, 0, "alive");
+		fault = assert_poisoned(&b, MAYFLY_E_PROTOCOL, MAYFLY_FAULT_PROTOCOL, 0,
+					"alive");
 		assert_string_equal(fault.function, "answer_for");
 	}
 	box_close(&b);

@@ -233,6 +233,7 @@ static mayfly_sandbox_options whole_options(void)
 	o.host_functions = functions;
 	o.host_function_count = COUNT_OF(functions);
 	o.timeout_ns = AGES;
+	o.dispatch = dispatch_under_test();
 	return o;
 }
 
@@ -442,7 +443,7 @@ static void mend_other(struct work *w)
 		assert_code(call(&w->b, "dirtied", mayfly_u32(60)), MAYFLY_E_POISONED,
 			    &w->b.err);
 		mayfly_sandbox_free(w->b.sb);
-		assert_ok(mayfly_sandbox_new(w->b.snap, NULL, &whole, &w->err), &w->err);
+		assert_ok(new_sandbox(w->b.snap, NULL, &whole, &w->err), &w->err);
 		w->b.sb = whole;
 	}
 	assert_true(must(&w->b, "dirtied", mayfly_u32(60)).as.u64 == 1);

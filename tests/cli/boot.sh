@@ -194,7 +194,7 @@ begin() {
 }
 
 ends_with() {
-	wait $pid
+	wait "$pid"
 	status=$?
 	[ $status -eq "$1" ] || fail "exit status $status, not $1"
 }

@@ -11,8 +11,8 @@
     continue        SIGCONT
     status N        wait for its end by exit status N, or -N: by that signal
 
-TEXT is Python's: \\x01, \\r. What it printed goes to standard output; the first line that does not hold
-ends with status 1.
+TEXT is Python's: \\x01, \\r. What it printed goes to standard output; the first line that does not
+hold ends with status 1.
 """
 import fcntl
 import os

@@ -31,9 +31,9 @@ static double weigh(double a, int64_t b, float c, int32_t d, double e, uint32_t 
 		    int64_t h, double i, uint64_t j, float k, bool l, double m, double n,
 		    int64_t o, double p)
 {
-	return a + 2 * (double)b + 3 * (double)c + 4 * d + 5 * e + 6 * (double)f + 7 * (double)g +
-	       8 * (double)h + 9 * i + 10 * (double)j + 11 * (double)k + 12 * l + 13 * m + 14 * n +
-	       15 * (double)o + 16 * p;
+	return a + 2 * (double)b + 3 * (double)c + 4 * d + 5 * e + 6 * (double)f +
+	       7 * (double)g + 8 * (double)h + 9 * i + 10 * (double)j + 11 * (double)k +
+	       12 * l + 13 * m + 14 * n + 15 * (double)o + 16 * p;
 }
 MAYFLY_EXPORT(weigh, f64, f64, i64, f32, i32, f64, u32, f32, i64, f64, u64, f32, bool, f64, f64,
 	      i64, f64);

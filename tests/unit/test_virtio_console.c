@@ -110,7 +110,7 @@ static int setup(void **state)
 	const struct console_port port = {.name = "agent", .path = path};
 
 	(void)state;
-	strcpy(dir, "/tmp/mayfly-console-XXXXXX");
+	snprintf(dir, sizeof(dir), "/tmp/mayfly-console-XXXXXX");
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/agent", dir);
 	make_stream();
@@ -270,7 +270,7 @@ static int dial(void)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	assert_true(fd >= 0);
-	strcpy(name.sun_path, path);
+	snprintf(name.sun_path, sizeof(name.sun_path), "%s", path);
 	assert_int_equal(connect(fd, (struct sockaddr *)&name, sizeof(name)), 0);
 	turn();
 	assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
@@ -336,7 +336,7 @@ static void input_fills_buffers(void **state)
 	expect_used(RX, 2);
 	assert_memory_equal(driver_at(&driver.memory.ram, at, 2), "t\n", 2);
 	/* The next is there before there is input. */
-	at = give(RX, 100);
+	give(RX, 100);
 	expect_none_used(RX);
 	assert_int_equal(write(to_guest, "x", 1), 1);
 	turn();

@@ -429,7 +429,8 @@ static void legacy_queue(struct driver_queue *q, uint32_t pfn, uint32_t align)
 	*q = (struct driver_queue){.ram = &d.memory.ram, .size = SIZE};
 	q->desc = (uint64_t)pfn * LEGACY_PAGE;
 	q->avail = q->desc + (uint64_t)16 * SIZE;
-	q->used = q->desc + ((uint64_t)16 * SIZE + 2 * (3 + SIZE) + align - 1) / align * align;
+	q->used = q->desc +
+		  ((uint64_t)16 * SIZE + (uint64_t)2 * (3 + SIZE) + align - 1) / align * align;
 }
 
 static void legacy_start(uint32_t pfn, uint32_t align)
