@@ -234,7 +234,7 @@ static int sample_throughput(void *state, uint64_t *ret_ns, mayfly_error *err)
 		}
 	}
 	pthread_barrier_destroy(&s->start);
-	*ret_ns = (ended - started) / (s->threads * BATCH);
+	*ret_ns = (ended - started) / ((uint64_t)s->threads * BATCH);
 	return r;
 }
 

@@ -68,7 +68,7 @@ static uint64_t next_place(struct input *in)
 	return place + (byte & 15u) * (place % 16 ? 1 : 512);
 }
 
-/* --- the machine -------------------------------------------------------------------------------- */
+/* --- the machine -------------------------------------------------------------------------- */
 
 static void open_disk(void)
 {
@@ -173,7 +173,7 @@ static void save_and_load(size_t at, uint8_t damage)
 	free(w.data);
 }
 
-/* --- steps ---------------------------------------------------------------------------------------- */
+/* --- steps -------------------------------------------------------------------------------- */
 
 static void start_driver(uint64_t features)
 {

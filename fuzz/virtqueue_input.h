@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the fuzzer of virtqueues does with its input. The first byte: which device, and how. Then
- * steps, each a byte (modulo STEPS) and its arguments; what is not there is zero.
+ * What the fuzzer of virtqueues does with its input. The first byte: which device, and how.
+ * Then steps, each a byte (modulo STEPS) and its arguments; what is not there is zero.
  */
 #ifndef MAYFLY_FUZZ_VIRTQUEUE_INPUT_H
 #define MAYFLY_FUZZ_VIRTQUEUE_INPUT_H
@@ -35,7 +35,7 @@ enum vq_step {
 	STEP_READ,  /* address (2), log2 of the width (1) */
 	STEP_STORE, /* the same, value (4) */
 	STEP_START, /* feature bits that are left out (1): a good driver's start */
-	STEP_DESC, /* table: 0 the queue's (1), index (1), place (1), len (2), flags (1), next (1) */
+	STEP_DESC, /* table (1; 0: the queue's), index (1), place (1), len (2), flags, next (1) */
 	STEP_OFFER,  /* head (1) */
 	STEP_NOTIFY, /* queue (1), then a turn of the loop */
 	STEP_RUN,    /* until nothing is due */
@@ -43,7 +43,7 @@ enum vq_step {
 	STEP_HEADER, /* type (1), sector (1; 255: far out) */
 	STEP_RANGE,  /* sector (1), number (1), flags (1): for discard, at PLACE_DATA */
 	STEP_INDEX,  /* the available index (2) */
-	STEP_CHAIN, /* header, data of so many sectors (1), status; flags: 1 write, 2 indirect (1) */
+	STEP_CHAIN,  /* header, data: sectors (1), status; flags (1): 1 write, 2 indirect */
 	STEP_SAVE,   /* a snapshot, and on in a new machine from there */
 	STEP_DAMAGE, /* the same, with a byte of it changed: offset (2), value (1) */
 	STEPS

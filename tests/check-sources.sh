@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # usage: tests/check-sources.sh BUILD_DIR
 # Rules of the tree: each C and assembly source is part of the build; each source names its licence
-# in the first lines; no file of over 900 lines; no trailing blanks. What tests feed to programs
+# in the first lines; no file of over 900 lines, but the public header, which is the whole API and
+# half comments; no trailing blanks. What tests feed to programs
 # (tests/programs/data) is as it is.
 set -eu
 build=$1
@@ -15,14 +16,14 @@ say() {
 }
 
 files() {
-	find .ci include src cli slirp guest examples tests tools bench fuzz man Makefile meson.build \
+	find .ci include src cli slirp unpack guest examples tests tools bench fuzz man Makefile meson.build \
 		meson_options.txt -type f ! -path 'fuzz/corpus/*' ! -path 'tests/programs/data/*' \
 		! -name '*.pyc' | sort
 }
 
 # A file that the build does not name is not tested and not analysed, yet looks as if it were.
 built=$(cat "$build/build.ninja")
-for source in $(find src cli slirp guest bench examples tests fuzz -name '*.[cS]' ! -path 'tests/install/*' \
+for source in $(find src cli slirp unpack guest bench examples tests fuzz -name '*.[cS]' ! -path 'tests/install/*' \
 	! -path 'tests/programs/data/*' | sort); do
 	case $source in
 	fuzz/*) # built only for fuzzing; named without the prefix there
@@ -44,7 +45,8 @@ for file in $(files); do
 		head -n 3 "$file" | grep -q 'SPDX-License-Identifier: Apache-2.0' ||
 			say "$file: no line SPDX-License-Identifier: Apache-2.0 at its beginning"
 		lines=$(wc -l <"$file")
-		[ "$lines" -le 900 ] || say "$file: $lines lines; split it"
+		[ "$lines" -le 900 ] || [ "$file" = include/mayfly.h ] ||
+			say "$file: $lines lines; split it"
 		;;
 	esac
 	! grep -nIH '[[:blank:]]$' "$file" || say "$file: blanks at the end of a line"

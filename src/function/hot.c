@@ -367,11 +367,13 @@ static uint32_t hand_over(mayfly_sandbox *sb)
 int hot_exchange(mayfly_sandbox *sb, struct hv_exit *exit, mayfly_error *err)
 {
 	struct hot *hot = sb->hot;
+	/* Before its turn comes: what stops from then on may have had it already. */
+	bool parked = state_of(hot) == HOT_PARKED;
 	uint32_t last = hot->turn, was;
 	int r;
 
 	/* It went astray after its last answer. */
-	if (state_of(hot) == HOT_PARKED && !is_gate_exit(hot) && !is_idle_kick(hot))
+	if (parked && !is_gate_exit(hot) && !is_idle_kick(hot))
 		return give_exit(hot, exit, err);
 	if (__atomic_load_n(&sb->call->answer, __ATOMIC_RELAXED) != hot->answered)
 		return out_of_turn(sb, err);
@@ -381,7 +383,7 @@ int hot_exchange(mayfly_sandbox *sb, struct hv_exit *exit, mayfly_error *err)
 	if (was & FN_TURN_LEFT) {
 		if (!resume_left(sb, exit, &r, err))
 			return r;
-	} else if (state_of(hot) == HOT_PARKED && !resume(sb, exit, &r, err)) {
+	} else if (parked && !resume(sb, exit, &r, err)) {
 		return r;
 	}
 	if (sb->meanwhile) {

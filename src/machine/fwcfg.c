@@ -97,7 +97,7 @@ static uint8_t next_byte(struct fwcfg *f)
 static bool dma_read(struct fwcfg *f, uint64_t address, uint32_t length)
 {
 	struct item item = item_at(f, f->selected);
-	uint32_t there = item.len - f->offset;
+	uint32_t there = f->offset < item.len ? item.len - f->offset : 0;
 	uint8_t *to;
 
 	if (there > length)
@@ -107,7 +107,7 @@ static bool dma_read(struct fwcfg *f, uint64_t address, uint32_t length)
 	to = ram_span(f->ram, gpa(address), length);
 	if (!to)
 		return false;
-	if (there)
+	if (item.data && there)
 		memcpy(to, item.data + f->offset, there);
 	memset(to + there, 0, length - there);
 	f->offset += there;
@@ -279,7 +279,7 @@ void fwcfg_free(struct fwcfg *f)
 {
 	if (!f)
 		return;
-	for (size_t i = 0; i < f->nfiles; i++)
+	for (size_t i = 0; f->files && i < f->nfiles; i++)
 		free(f->files[i].data);
 	free(f->files);
 	free(f->directory.data);

@@ -78,7 +78,7 @@ _Static_assert(sizeof(struct ioapic_entry) == 8, "table 4-9");
 _Static_assert(sizeof(struct interrupt_entry) == 8, "table 4-10");
 _Static_assert(sizeof(struct floating_pointer) + sizeof(struct header) +
 			       MPTABLE_MAX_CPUS * sizeof(struct cpu_entry) +
-			       (2 + ISA_IRQS + 2) * 8 <=
+			       (size_t)(2 + ISA_IRQS + 2) * 8 <=
 		       MPTABLE_SIZE,
 	       "there is room for all CPUs");
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One request at a time, on the device thread, by the host's system calls on the guest's memory.
- * `lock` is held for the queue, and not while the disk is waited for.
+ * One request at a time, on the device thread, by the host's system calls on the guest's
+ * memory. `lock` is held for the queue, and not while the disk is waited for.
  */
 #include "virtio/blk.h"
 
@@ -51,7 +51,7 @@ static struct blk *to_blk(struct virtio_device *dev)
 	return (struct blk *)dev;
 }
 
-/* --- what becomes of requests; each gives 0 or -errno ---------------------------------------- */
+/* --- what becomes of requests; each gives 0 or -errno ------------------------------------- */
 
 /* Without the feature the driver knows of no cache: what is written must be safe (5.2.6.2). */
 static int after_write(const struct blk *b)
@@ -131,7 +131,7 @@ static int discard(struct blk *b, uint64_t offset, uint64_t len)
 	return cannot(r) ? 0 : r;
 }
 
-/* --- requests (5.2.6): hostile in all their parts; each gives the status ---------------------- */
+/* --- requests (5.2.6): hostile in all their parts; each gives the status ------------------ */
 
 static bool on_disk(const struct blk *b, uint64_t sector, uint64_t len)
 {
@@ -247,7 +247,9 @@ static uint8_t serve_request(struct blk *b, struct iov *in, struct iov *out)
 	}
 }
 
-/* Without `lock`. Gives how many bytes of the chain's `out`, from its beginning, were written. */
+/*
+ * Without `lock`. Gives how many bytes of the chain's `out`, from its beginning, were written.
+ */
 static uint32_t serve(struct blk *b, const struct virtq_chain *chain)
 {
 	struct iov in = {chain->in, chain->nin}, out = {chain->out, chain->nout};
@@ -256,7 +258,9 @@ static uint32_t serve(struct blk *b, const struct virtq_chain *chain)
 	uint8_t result = serve_request(b, &in, &out);
 
 	__atomic_store_n(status, result, __ATOMIC_RELAXED);
-	/* The status lies at the end: it counts where everything before it was written (2.7.8). */
+	/*
+	 * The status lies at the end: it counts where everything before it was written (2.7.8).
+	 */
 	if (len > 1 && result != VIRTIO_BLK_S_OK)
 		len = 0;
 	else if (out.n)
@@ -279,7 +283,9 @@ static void blk_notify(struct virtio_device *dev, uint16_t queue)
 
 			virtio_device_requested(dev);
 			if (chain.nout) {
-				/* Only this thread resets or disables a queue that is in use. */
+				/*
+				 * Only this thread resets or disables a queue that is in use.
+				 */
 				pthread_mutex_unlock(&dev->lock);
 				len = serve(to_blk(dev), &chain);
 				pthread_mutex_lock(&dev->lock);
@@ -321,7 +327,7 @@ static void blk_free(struct virtio_device *dev)
 	free(b);
 }
 
-/* --- snapshots -------------------------------------------------------------------------------- */
+/* --- snapshots ---------------------------------------------------------------------------- */
 
 /* What tells disks apart, and whether they were written. */
 struct identity {
@@ -395,7 +401,7 @@ static int blk_load(struct virtio_device *dev, struct reader *r, mayfly_error *e
 	return b->overlay ? blk_overlay_load(b->overlay, r, err) : 0;
 }
 
-/* --- opening ---------------------------------------------------------------------------------- */
+/* --- opening ------------------------------------------------------------------------------ */
 
 static const struct virtio_ops blk_ops = {
 	.name = "virtio-blk",

@@ -14,7 +14,9 @@
 struct blk_config {
 	const char *path; /* opened here; copied, for messages later */
 	uint32_t flags;	  /* BLK_ */
-	/* What the guest is told as the disk's serial, up to BLK_ID_LEN bytes; NULL: "mayfly" */
+	/*
+	 * What the guest is told as the disk's serial, up to BLK_ID_LEN bytes; NULL: "mayfly"
+	 */
 	const char *id;
 	/* Bytes of memory that the overlay may take, then writes fail; 0: the disk's size. */
 	uint64_t overlay_limit;
@@ -22,9 +24,9 @@ struct blk_config {
 
 /*
  * A request is done when the host's kernel has it; a flush is fdatasync(2). An exclusive lock
- * (of the open file description: fcntl(2), F_OFD_SETLK) for what is written, a shared one else, so
- * that two machines cannot write one disk. Errors: IO, INVALID (a directory, size no multiple of
- * 512), BUSY (locked by another), NOMEM.
+ * (of the open file description: fcntl(2), F_OFD_SETLK) for what is written, a shared one else,
+ * so that two machines cannot write one disk. Errors: IO, INVALID (a directory, size no
+ * multiple of 512), BUSY (locked by another), NOMEM.
  */
 int blk_new(const struct blk_config *config, struct virtio_device **out, mayfly_error *err);
 

@@ -203,7 +203,9 @@ int blk_overlay_zero(struct blk_overlay *o, uint64_t offset, uint64_t len, bool 
 	if (offset >= end)
 		return 0;
 	r = fill_ends(o, offset, end - offset);
-	/* The kernel zeroes parts of pages and frees whole ones; the last one is whole for it. */
+	/*
+	 * The kernel zeroes parts of pages and frees whole ones; the last one is whole for it.
+	 */
 	if (r == 0)
 		r = allocate_file(o->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
 				  (end == o->size ? page_up(end) : end) - offset);
@@ -212,7 +214,7 @@ int blk_overlay_zero(struct blk_overlay *o, uint64_t offset, uint64_t len, bool 
 	return r;
 }
 
-/* --- snapshots: runs of granules, each with a kind and, unless zero, its bytes -------------- */
+/* --- snapshots: runs of granules, each with a kind and, unless zero, its bytes ------------ */
 
 enum run_kind { RUN_END, RUN_ZERO, RUN_DATA };
 

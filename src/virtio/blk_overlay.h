@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a guest wrote to a disk that itself is only read: a sparse file in memory, as long as the
- * disk, and a bit for each granule that is to be taken from there. One thread at a time.
+ * What a guest wrote to a disk that itself is only read: a sparse file in memory, as long as
+ * the disk, and a bit for each granule that is to be taken from there. One thread at a time.
  */
 #ifndef MAYFLY_VIRTIO_BLK_OVERLAY_H
 #define MAYFLY_VIRTIO_BLK_OVERLAY_H

@@ -3,9 +3,9 @@
  * Virtio devices apart from the transport: each is one file with one const table of functions.
  *
  * Threads. Register accesses come on vCPU threads, under `lock`, which the transport takes;
- * notifications and all other work come on the device thread (the machine's loop), and there the
- * device takes `lock` itself, for as long as it touches queues; never while it may wait for the
- * world (a socket, a terminal). InterruptStatus needs no lock.
+ * notifications and all other work come on the device thread (the machine's loop), and there
+ * the device takes `lock` itself, for as long as it touches queues; never while it may wait for
+ * the world (a socket, a terminal). InterruptStatus needs no lock.
  */
 #ifndef MAYFLY_VIRTIO_DEVICE_H
 #define MAYFLY_VIRTIO_DEVICE_H
@@ -54,29 +54,38 @@ struct virtio_ops {
 	 * agreed on. After a restore too.
 	 */
 	void (*start)(struct virtio_device *dev);
-	/* The same: the driver reset it, or the machine ends. No chain may be in flight afterwards. */
+	/*
+	 * The same: the driver reset it, or the machine ends. No chain may be in flight
+	 * afterwards.
+	 */
 	void (*stop)(struct virtio_device *dev);
 	/*
-	 * On the device thread, without `lock`: the driver notified this queue, which is ready, of
-	 * a started device. What is done in one call is bounded: virtio_device_again() for the
-	 * rest, or a driver that never stops would keep the loop from everything else.
+	 * On the device thread, without `lock`: the driver notified this queue, which is ready,
+	 * of a started device. What is done in one call is bounded: virtio_device_again() for
+	 * the rest, or a driver that never stops would keep the loop from everything else.
 	 */
 	void (*notify)(struct virtio_device *dev, uint16_t queue);
 	/* State beyond queues, for snapshots; NULL: none. Nothing in flight. `lock` held. */
 	void (*save)(const struct virtio_device *dev, struct writer *w);
 	/* Of hostile bytes. Errors: FORMAT, and what start() needs. */
 	int (*load)(struct virtio_device *dev, struct reader *r, mayfly_error *err);
-	/* What must be the same when a snapshot goes on: checked against save()'s, by load(). */
+	/*
+	 * What must be the same when a snapshot goes on: checked against save()'s, by load().
+	 */
 	void (*free)(struct virtio_device *dev);
 };
 
 /* What a transport offers to its device. */
 struct virtio_transport_ops {
-	/* Queues were pushed to: interrupt, if the driver wants that. Any thread, `lock` held. */
+	/*
+	 * Queues were pushed to: interrupt, if the driver wants that. Any thread, `lock` held.
+	 */
 	void (*interrupt_queue)(struct virtio_device *dev, uint16_t queue);
 	/* The configuration changed: likewise. */
 	void (*interrupt_config)(struct virtio_device *dev);
-	/* Have ops->notify called for the queue once more, after what else is due. Any thread. */
+	/*
+	 * Have ops->notify called for the queue once more, after what else is due. Any thread.
+	 */
 	void (*notify_again)(struct virtio_device *dev, uint16_t queue);
 };
 
@@ -111,8 +120,8 @@ int virtio_device_init(struct virtio_device *dev, const struct virtio_ops *ops,
 void virtio_device_fini(struct virtio_device *dev);
 
 /*
- * For devices, `lock` held. After pushing, and after a pop that gave nothing: interrupt if that is
- * wanted; a queue that broke makes the device ask for a reset.
+ * For devices, `lock` held. After pushing, and after a pop that gave nothing: interrupt if that
+ * is wanted; a queue that broke makes the device ask for a reset.
  */
 void virtio_device_signal(struct virtio_device *dev, uint16_t queue);
 /* The driver did something it must not: ask for a reset. `why`: static text. */

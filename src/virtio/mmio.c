@@ -53,7 +53,7 @@ static uint64_t bit(unsigned int n)
 	return (uint64_t)1 << n;
 }
 
-/* --- interrupts ------------------------------------------------------------------------------- */
+/* --- interrupts --------------------------------------------------------------------------- */
 
 static void change_interrupts(struct virtio_mmio *t, uint32_t set, uint32_t clear)
 {
@@ -83,7 +83,7 @@ static void interrupt_config(struct virtio_device *dev)
 		change_interrupts(t, VIRTIO_MMIO_INT_CONFIG, 0);
 }
 
-/* --- notifications ---------------------------------------------------------------------------- */
+/* --- notifications ------------------------------------------------------------------------ */
 
 static void notify(struct virtio_mmio *t, uint32_t queue)
 {
@@ -128,7 +128,7 @@ static void on_notify(void *context, uint32_t events)
 	pthread_mutex_unlock(&dev->lock);
 }
 
-/* --- status (2.1, 3.1) ------------------------------------------------------------------------ */
+/* --- status (2.1, 3.1) -------------------------------------------------------------------- */
 
 static uint64_t offered(const struct virtio_mmio *t)
 {
@@ -251,7 +251,7 @@ static void write_status(struct virtio_mmio *t, uint32_t value)
 	pthread_mutex_unlock(&t->control);
 }
 
-/* --- queues ----------------------------------------------------------------------------------- */
+/* --- queues ------------------------------------------------------------------------------- */
 
 /* The queue that is selected, or NULL. */
 static struct virtq *selected(struct virtio_mmio *t)
@@ -374,7 +374,7 @@ static void write_queue(struct virtio_mmio *t, struct virtq *q, uint64_t offset,
 	}
 }
 
-/* --- registers (4.2.2, 4.2.4) ----------------------------------------------------------------- */
+/* --- registers (4.2.2, 4.2.4) ------------------------------------------------------------- */
 
 static void write_features(struct virtio_mmio *t, uint32_t value)
 {
@@ -554,7 +554,7 @@ static void mmio_write(void *device, uint64_t offset, uint32_t len, uint64_t val
 	}
 }
 
-/* --- life ------------------------------------------------------------------------------------- */
+/* --- life --------------------------------------------------------------------------------- */
 
 static const struct bus_ops mmio_ops = {.read = mmio_read, .write = mmio_write};
 
@@ -649,7 +649,7 @@ struct virtio_device *virtio_mmio_device(struct virtio_mmio *t)
 	return t->dev;
 }
 
-/* --- snapshots -------------------------------------------------------------------------------- */
+/* --- snapshots ---------------------------------------------------------------------------- */
 
 void virtio_mmio_save(struct virtio_mmio *t, struct writer *w)
 {

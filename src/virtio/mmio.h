@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio-mmio (virtio 1.2, 4.2): version 2 and, for drivers of old, version 1 (4.2.4). One page's
- * eighth per device: VIRTIO_MMIO_LEN bytes of registers. Registers are 32 bits wide: other widths
- * read as zero and are ignored; configuration is accessed with 1, 2, 4 or 8 bytes.
+ * virtio-mmio (virtio 1.2, 4.2): version 2 and, for drivers of old, version 1 (4.2.4). One
+ * page's eighth per device: VIRTIO_MMIO_LEN bytes of registers. Registers are 32 bits wide:
+ * other widths read as zero and are ignored; configuration is accessed with 1, 2, 4 or 8 bytes.
  *
  * Interrupts are a level: asserted while InterruptStatus is not zero.
  */
@@ -36,9 +36,9 @@ struct virtio_mmio;
 
 /*
  * A transport around `dev`, which it owns from now on: adds itself to the bus. dev->loop and
- * dev->ram have been set. Notifications reach the device thread by an eventfd per queue, which the machine
- * may have the hypervisor write (virtio_mmio_notify_fd()); until then writes to QueueNotify do.
- * Errors: NOMEM, those of bus_add(); on failure `dev` is still the caller's.
+ * dev->ram have been set. Notifications reach the device thread by an eventfd per queue, which
+ * the machine may have the hypervisor write (virtio_mmio_notify_fd()); until then writes to
+ * QueueNotify do. Errors: NOMEM, those of bus_add(); on failure `dev` is still the caller's.
  */
 int virtio_mmio_new(struct virtio_device *dev, const struct virtio_place *place,
 		    struct virtio_mmio **out, mayfly_error *err);

@@ -45,7 +45,7 @@ static uint64_t used_bytes(uint32_t size)
 	return RING_ENTRIES + sizeof(struct used_element) * size + sizeof(uint16_t);
 }
 
-/* --- access: virtq_enable() has seen that the three areas are memory and aligned ------------- */
+/* --- access: virtq_enable() has seen that the three areas are memory and aligned ---------- */
 
 static uint16_t load16(const struct virtq *q, uint64_t at)
 {
@@ -81,7 +81,7 @@ static uint64_t avail_event_at(const struct virtq *q)
 	return q->used + RING_ENTRIES + sizeof(struct used_element) * q->size;
 }
 
-/* --- life ------------------------------------------------------------------------------------- */
+/* --- life --------------------------------------------------------------------------------- */
 
 int virtq_init(struct virtq *q, const struct ram *ram, uint16_t max_size, mayfly_error *err)
 {
@@ -140,7 +140,7 @@ bool virtq_enable(struct virtq *q)
 	return true;
 }
 
-/* --- chains ----------------------------------------------------------------------------------- */
+/* --- chains ------------------------------------------------------------------------------- */
 
 /* Where a chain has got to: in the queue's own descriptors, or in an indirect table. */
 struct walk {
@@ -293,7 +293,7 @@ void virtq_push(struct virtq *q, uint16_t head, uint32_t len)
 	virtq_push_all(q, &used, 1);
 }
 
-/* --- notifications (2.7.7, 2.7.10) ------------------------------------------------------------- */
+/* --- notifications (2.7.7, 2.7.10) -------------------------------------------------------- */
 
 bool virtq_wants_interrupt(struct virtq *q)
 {
@@ -306,7 +306,9 @@ bool virtq_wants_interrupt(struct virtq *q)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (!q->event_idx)
 		return !(load16(q, q->avail + RING_FLAGS) & AVAIL_NO_INTERRUPT);
-	/* The driver's index is among those that were pushed: old <= event < now, modulo 2^16. */
+	/*
+	 * The driver's index is among those that were pushed: old <= event < now, modulo 2^16.
+	 */
 	return (uint16_t)(now - load16(q, used_event_at(q)) - 1) < (uint16_t)(now - old);
 }
 
@@ -330,7 +332,7 @@ bool virtq_pending(const struct virtq *q)
 	return q->ready && !q->broken && waiting(q) != 0;
 }
 
-/* --- snapshots -------------------------------------------------------------------------------- */
+/* --- snapshots ---------------------------------------------------------------------------- */
 
 void virtq_save(const struct virtq *q, struct writer *w)
 {

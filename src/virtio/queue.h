@@ -38,7 +38,9 @@ struct virtq {
 /* What the driver wants done. */
 struct virtq_chain {
 	uint16_t head;
-	/* Readable by the device, then writable; in the queue's own memory, until the next pop. */
+	/*
+	 * Readable by the device, then writable; in the queue's own memory, until the next pop.
+	 */
 	struct iovec *in; /* from the driver */
 	uint32_t nin;
 	struct iovec *out; /* to the driver */
@@ -67,13 +69,15 @@ bool virtq_enable(struct virtq *q);
 /* The next chain; false: there is none, or the queue is broken. */
 bool virtq_pop(struct virtq *q, struct virtq_chain *chain);
 /*
- * Put the chain popped last back, as if it had not been looked at; again: the one before, and so
- * on. Nothing may have been pushed in between.
+ * Put the chain popped last back, as if it had not been looked at; again: the one before, and
+ * so on. Nothing may have been pushed in between.
  */
 void virtq_unpop(struct virtq *q);
 /* Done with a chain: `len` bytes were written to its `out`. */
 void virtq_push(struct virtq *q, uint16_t head, uint32_t len);
-/* Several, in their order, of which the driver sees all or none (5.1.6.4: one frame's buffers). */
+/*
+ * Several, in their order, of which the driver sees all or none (5.1.6.4: one frame's buffers).
+ */
 void virtq_push_all(struct virtq *q, const struct virtq_used *used, uint32_t count);
 /* Whether the driver wants an interrupt for what was pushed since this was last asked. */
 bool virtq_wants_interrupt(struct virtq *q);

@@ -26,7 +26,9 @@ static uint32_t fill(const struct virtq_chain *chain)
 
 			if (n < 0 && errno == EINTR)
 				continue;
-			/* There is no memory at that place, or the host has just been started. */
+			/*
+			 * There is no memory at that place, or the host has just been started.
+			 */
 			if (n <= 0)
 				return done + (uint32_t)have;
 			have += (size_t)n;

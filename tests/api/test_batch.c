@@ -99,12 +99,13 @@ static void arguments_of_every_register_and_of_the_stack_arrive(void **state)
 
 	(void)state;
 	for (int i = 0; i < COUNT; i++) {
+		int64_t wide = i;
 		const mayfly_value list[] = {
-			mayfly_f64(i),		 mayfly_i64(i + 1), mayfly_f32((float)i),
-			mayfly_i32(-i),		 mayfly_f64(i * 2), mayfly_u32((uint32_t)i),
-			mayfly_f32(0.5f),	 mayfly_i64(i * 3), mayfly_f64(-i),
-			mayfly_u64((uint64_t)i), mayfly_f32(1),	    mayfly_bool(i % 2),
-			mayfly_f64(i * 5),	 mayfly_f64(i * 7), mayfly_i64(i * 11),
+			mayfly_f64(i),		 mayfly_i64(wide + 1), mayfly_f32((float)i),
+			mayfly_i32(-i),		 mayfly_f64(i * 2),    mayfly_u32((uint32_t)i),
+			mayfly_f32(0.5f),	 mayfly_i64(wide * 3), mayfly_f64(-i),
+			mayfly_u64((uint64_t)i), mayfly_f32(1),	       mayfly_bool(i % 2),
+			mayfly_f64(i * 5),	 mayfly_f64(i * 7),    mayfly_i64(wide * 11),
 			mayfly_f64(i * 13)};
 
 		memcpy(args[i], list, sizeof(list));
@@ -406,7 +407,7 @@ static void strings_that_the_host_gives_leave_the_batch_alone(void **state)
 	for (int i = 0; i < COUNT; i++) {
 		args[i].type = MAYFLY_STRING;
 		args[i].as.string.data = text;
-		args[i].as.string.len = (size_t)(i * 5);
+		args[i].as.string.len = (size_t)i * 5;
 	}
 	must_batch(&b, "echoed", &batch);
 	for (int i = 0; i < COUNT; i++)

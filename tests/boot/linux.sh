@@ -37,7 +37,7 @@ test_reboot_ends_the_machine() {
 }
 
 test_poweroff_ends_the_machine() {
-	boot 0 poweroff
+	boot 0 poweroff --acpi on
 }
 
 test_panic_ends_the_machine() {

@@ -212,15 +212,21 @@ static uint32_t with_tsc(uint32_t (*read)(void), uint64_t *when)
 	}
 }
 
-/* The frequency at which a counter counts down, in kHz, by the TSC's. */
+/*
+ * The frequency at which a counter counts down, in kHz, by the TSC's. Once more, if this CPU did not
+ * run for so long that the counter may have come round.
+ */
 static uint64_t measure(uint32_t (*read)(void), uint32_t mask, uint32_t ms)
 {
 	uint64_t khz = tsc_khz(), from, to;
-	uint32_t first = with_tsc(read, &from), last;
+	uint32_t first, last;
 
-	while (tsc() - from < khz * ms)
-		;
-	last = with_tsc(read, &to);
+	do {
+		first = with_tsc(read, &from);
+		while (tsc() - from < khz * ms)
+			;
+		last = with_tsc(read, &to);
+	} while (to - from > khz * ms * 2);
 	return (uint64_t)((first - last) & mask) * khz / (to - from);
 }
 

@@ -468,7 +468,8 @@ static void no_access_does_harm(void **state)
 		for (uint64_t at = range.base; at < range.base + range.len; at++) {
 			for (uint32_t len = 1; len <= 8; len *= 2) {
 				for (unsigned v = 0; v < 256; v++)
-					bus_write(&bus, at, len, v * UINT64_C(0x0101010101010101));
+					bus_write(&bus, at, len,
+						  v * UINT64_C(0x0101010101010101));
 				assert_true(len == 8 ||
 					    bus_read(&bus, at, len) >> len * 8 == 0);
 			}

@@ -133,7 +133,9 @@ static void requests_larger_than_the_limit_are_refused(void **state)
 
 static void header_and_status_may_be_anywhere(void **state)
 {
-	/* A header in three parts, the last with data behind it; data with the status behind. */
+	/*
+	 * A header in three parts, the last with data behind it; data with the status behind.
+	 */
 	static const struct driver_piece write_pieces[] = {{HEADER, 1, false},
 							   {HEADER + 1, 14, false},
 							   {DATA - 1, 1 + 100, false},
@@ -297,7 +299,7 @@ static void overlapping_pieces_are_the_drivers_own_affair(void **state)
 	assert_int_equal(*(uint8_t *)host(HEADER + 1), original(BYTES(4) + 1));
 }
 
-/* --- discard and write zeroes -------------------------------------------------------------------- */
+/* --- discard and write zeroes ------------------------------------------------------------- */
 
 static void zeroes_are_written_with_and_without_unmapping(void **state)
 {
@@ -369,7 +371,7 @@ static void wrong_ranges_are_refused_before_anything_is_done(void **state)
 	assert_original(0, DISK);
 }
 
-/* --- read-only and failing disks ------------------------------------------------------------------ */
+/* --- read-only and failing disks ---------------------------------------------------------- */
 
 static void readonly_disk_is_not_written(void **state)
 {
@@ -416,7 +418,7 @@ static void write_that_the_host_refuses_is_an_error(void **state)
 	assert_int_equal(read_sectors(20, 1), VIRTIO_BLK_S_OK);
 }
 
-/* --- opening --------------------------------------------------------------------------------------- */
+/* --- opening ------------------------------------------------------------------------------ */
 
 static int open_disk(const char *name, uint32_t flags, mayfly_error *err)
 {

@@ -12,7 +12,7 @@
 #include "echo_device.h"
 #include "fail_alloc.h"
 
-/* --- several threads ---------------------------------------------------------------------------- */
+/* --- several threads ---------------------------------------------------------------------- */
 
 static void *run_loop(void *unused)
 {
@@ -97,7 +97,7 @@ static void line_agrees_with_the_status_in_the_end(void **state)
 	assert_int_equal(d.level, driver_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS) != 0);
 }
 
-/* --- life --------------------------------------------------------------------------------------- */
+/* --- life --------------------------------------------------------------------------------- */
 
 static void device_is_stopped_and_freed_with_its_transport(void **state)
 {
@@ -159,7 +159,7 @@ static void out_of_memory_is_reported(void **state)
 	dev->ops->free(dev);
 }
 
-/* --- snapshots ---------------------------------------------------------------------------------- */
+/* --- snapshots ---------------------------------------------------------------------------- */
 
 /* A second machine with the same memory; the first one's device goes away. */
 static int go_on(const struct writer *w, bool legacy, mayfly_error *err)

@@ -11,7 +11,7 @@
 
 #include "echo_device.h"
 
-/* --- registers --------------------------------------------------------------------------------- */
+/* --- registers ---------------------------------------------------------------------------- */
 
 static void device_says_what_it_is(void **state)
 {
@@ -97,7 +97,7 @@ static void shared_memory_is_not_there(void **state)
 	assert_int_equal(driver_read(&d, VIRTIO_MMIO_SHM_LEN_HIGH), UINT32_MAX);
 }
 
-/* --- features and status ------------------------------------------------------------------------ */
+/* --- features and status ------------------------------------------------------------------ */
 
 static void features_are_the_devices_and_the_rings(void **state)
 {
@@ -191,7 +191,7 @@ static void reset_forgets_everything(void **state)
 	assert_int_equal(echo->starts, 2);
 }
 
-/* --- queues ------------------------------------------------------------------------------------- */
+/* --- queues ------------------------------------------------------------------------------- */
 
 static void queue_that_is_ready_does_not_change(void **state)
 {
@@ -277,7 +277,7 @@ static void hostile_chain_asks_for_a_reset_and_others_go_on(void **state)
 	assert_int_equal(driver_nused(&queues[0]), 1);
 }
 
-/* --- notifications ------------------------------------------------------------------------------ */
+/* --- notifications ------------------------------------------------------------------------ */
 
 static void notification_serves_its_queue(void **state)
 {
@@ -345,7 +345,7 @@ static void rest_is_served_in_another_turn(void **state)
 	assert_int_equal(driver_nused(&queues[0]), 5);
 }
 
-/* --- interrupts --------------------------------------------------------------------------------- */
+/* --- interrupts --------------------------------------------------------------------------- */
 
 static void interrupt_is_a_level_until_acknowledged(void **state)
 {
@@ -419,7 +419,7 @@ static void generation_changes_with_the_configuration(void **state)
 	assert_false(d.level);
 }
 
-/* --- version 1 ---------------------------------------------------------------------------------- */
+/* --- version 1 ---------------------------------------------------------------------------- */
 
 #define LEGACY_PAGE 0x1000u
 

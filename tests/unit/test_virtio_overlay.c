@@ -20,7 +20,7 @@ static int setup_overlay(void **state)
 	return 0;
 }
 
-/* --- overlays -------------------------------------------------------------------------------------- */
+/* --- overlays ----------------------------------------------------------------------------- */
 
 static void overlay_takes_writes_and_the_disk_stays(void **state)
 {
@@ -120,7 +120,7 @@ static void overlay_of_a_disk_that_was_cut_off_gives_errors(void **state)
 	assert_int_equal(read_sectors(56, 8), VIRTIO_BLK_S_IOERR);
 }
 
-/* --- snapshots ------------------------------------------------------------------------------------- */
+/* --- snapshots ---------------------------------------------------------------------------- */
 
 static int load(const struct writer *w, mayfly_error *err)
 {
@@ -211,7 +211,10 @@ static void restored_machine_needs_the_same_disk(void **state)
 	assert_int_equal(load(&w, &err), MAYFLY_E_INVALID);
 	assert_non_null(strstr(err.message, "read-only"));
 	driver_fini(&d);
-	/* Another one at the same place, alike but for its inode, as the old one is still there. */
+	/*
+	 * Another one at the same place, alike but for its inode, as the old one is still
+	 * there.
+	 */
 	old = disk;
 	unlink(path);
 	assert_int_equal(make_disk(), 0);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Virtqueues: what a driver may do works, and whatever else it does breaks its own queue only. */
+/*
+ * Virtqueues: what a driver may do works, and whatever else it does breaks its own queue only.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -33,7 +35,7 @@ static void assert_breaks(const char *why)
 	assert_false(virtq_pending(&f.q));
 }
 
-/* --- chains ----------------------------------------------------------------------------------- */
+/* --- chains ------------------------------------------------------------------------------- */
 
 static void chain_has_the_pieces_that_the_driver_wrote(void **state)
 {
@@ -175,7 +177,7 @@ static void unpop_gives_the_same_chain_again(void **state)
 	assert_int_equal(b.head, 1);
 }
 
-/* --- what drivers must not do ----------------------------------------------------------------- */
+/* --- what drivers must not do ------------------------------------------------------------- */
 
 static void chain_that_loops_breaks_the_queue(void **state)
 {
@@ -404,7 +406,7 @@ static void first_reason_stays(void **state)
 	assert_string_equal(f.q.broken, "first");
 }
 
-/* --- memory that changes while it is read ------------------------------------------------------ */
+/* --- memory that changes while it is read ------------------------------------------------- */
 
 static _Atomic(bool) done;
 

@@ -10,7 +10,7 @@
 #include "fail_alloc.h"
 #include "virtq_fixture.h"
 
-/* --- setting up -------------------------------------------------------------------------------- */
+/* --- setting up --------------------------------------------------------------------------- */
 
 struct layout {
 	uint32_t size;
@@ -101,7 +101,7 @@ static void out_of_memory_is_reported(void **state)
 	virtq_fini(&q);
 }
 
-/* --- each popped chain is pushed once ---------------------------------------------------------- */
+/* --- each popped chain is pushed once ----------------------------------------------------- */
 
 /* One-descriptor chains: who is where. */
 struct traffic {
@@ -208,7 +208,7 @@ static void push_after_a_reset_goes_nowhere(void **state)
 	assert_int_equal(f.q.in_flight, 0);
 }
 
-/* --- notifications ----------------------------------------------------------------------------- */
+/* --- notifications ------------------------------------------------------------------------ */
 
 static void push_some(uint32_t n)
 {
@@ -307,7 +307,7 @@ static void what_came_before_switching_on_is_not_missed(void **state)
 	}
 }
 
-/* --- snapshots --------------------------------------------------------------------------------- */
+/* --- snapshots ---------------------------------------------------------------------------- */
 
 static void saved_queue_goes_on_where_it_was(void **state)
 {

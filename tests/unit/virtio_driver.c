@@ -37,7 +37,7 @@ void *driver_at(const struct ram *ram, uint64_t at, uint64_t len)
 	return p;
 }
 
-/* --- queues ----------------------------------------------------------------------------------- */
+/* --- queues ------------------------------------------------------------------------------- */
 
 struct desc {
 	uint64_t addr;
@@ -176,7 +176,7 @@ uint16_t driver_avail_event(const struct driver_queue *q)
 	return get16(q->ram, q->used + 4 + 8 * (uint64_t)q->size);
 }
 
-/* --- a device behind registers ---------------------------------------------------------------- */
+/* --- a device behind registers ------------------------------------------------------------ */
 
 static void set_line(void *context, uint32_t irq, bool level)
 {

@@ -21,7 +21,7 @@ void driver_ram_fini(struct driver_ram *m);
 /* The host's view of guest memory, which must be there. */
 void *driver_at(const struct ram *ram, uint64_t at, uint64_t len);
 
-/* --- queues ----------------------------------------------------------------------------------- */
+/* --- queues ------------------------------------------------------------------------------- */
 
 #define DESC_F_NEXT 1u
 #define DESC_F_WRITE 2u
@@ -67,7 +67,7 @@ void driver_set_used_event(const struct driver_queue *q, uint16_t event);
 uint16_t driver_used_flags(const struct driver_queue *q);
 uint16_t driver_avail_event(const struct driver_queue *q);
 
-/* --- a device behind registers ---------------------------------------------------------------- */
+/* --- a device behind registers ------------------------------------------------------------ */
 
 #define DRIVER_BASE VIRTIO_MMIO_BASE
 
