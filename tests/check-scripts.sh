@@ -13,5 +13,5 @@ cd "$(dirname "$0")/.."
 # SC2317  functions that only a trap or another function's name reaches look unreachable to it
 # SC3045  not POSIX, but dash and busybox have ulimit -n and -H
 grep -rlIE '^#! ?/[a-z/]*(bin/(env )?)?(ba|da|busybox )?sh\b|^#!/lab/busybox sh' \
-	.ci tests tools examples bench cli slirp guest fuzz | sort |
+	.ci tests tools examples bench cli slirp unpack guest fuzz | sort |
 	xargs shellcheck --severity=warning --exclude=SC1091,SC2154,SC2187,SC2238,SC2317,SC3045

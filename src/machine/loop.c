@@ -45,6 +45,7 @@ struct loop {
 	struct loop_source *sources;
 	struct loop_request *requests;
 	bool running;
+	bool expected; /* loop_run() will follow: calls wait for it */
 	pthread_t thread; /* while running */
 	bool stop;
 	uint64_t armed; /* what the timerfd is set to */
@@ -377,6 +378,7 @@ void loop_run(struct loop *loop)
 {
 	pthread_mutex_lock(&loop->lock);
 	loop->running = true;
+	loop->expected = false;
 	loop->thread = pthread_self();
 	while (!loop->stop) {
 		pthread_mutex_unlock(&loop->lock);
@@ -403,13 +405,24 @@ void loop_stop(struct loop *loop)
 	wake(loop);
 }
 
+void loop_expect(struct loop *loop, bool expected)
+{
+	pthread_mutex_lock(&loop->lock);
+	loop->expected = expected;
+	/* Those that wait in vain. */
+	if (!expected)
+		run_requests(loop);
+	pthread_mutex_unlock(&loop->lock);
+}
+
 void loop_call(struct loop *loop, loop_fn fn, void *context)
 {
 	struct loop_request request = {.fn = fn, .context = context};
 	struct loop_request **end = &loop->requests;
 
 	pthread_mutex_lock(&loop->lock);
-	if (!loop->running || pthread_equal(loop->thread, pthread_self())) {
+	if ((!loop->running && !loop->expected) ||
+	    (loop->running && pthread_equal(loop->thread, pthread_self()))) {
 		pthread_mutex_unlock(&loop->lock);
 		fn(context, 0);
 		return;

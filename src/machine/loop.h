@@ -46,6 +46,12 @@ void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 
 /*
+ * Whether loop_run() will follow, on another thread: loop_call() then waits for it, instead of
+ * calling here. False: it will not, after all; calls that wait are made here.
+ */
+void loop_expect(struct loop *loop, bool expected);
+
+/*
  * From any thread: have `fn` called on the loop's thread, and wait until it returned. Where the
  * loop does not run: call it here.
  */

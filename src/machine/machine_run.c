@@ -120,10 +120,12 @@ static void *devices_main(void *context)
 	struct machine *m = context;
 	mayfly_error err;
 
-	if (!m->no_seccomp && jail_enter(JAIL_DEVICES, &err) < 0)
+	if (!m->no_seccomp && jail_enter(JAIL_DEVICES, &err) < 0) {
 		machine_fail(m, &err);
-	else
+		loop_expect(m->loop, false);
+	} else {
 		loop_run(m->loop);
+	}
 	return NULL;
 }
 
@@ -150,7 +152,8 @@ static void run_threads(struct machine *m, uint64_t deadline, enum machine_stop 
 	uint32_t started = 0;
 	bool failed = false, devices = false;
 
-	/* vCPUs first: they have the longer way to go. */
+	/* vCPUs first: they have the longer way to go. Devices' work waits for their thread. */
+	loop_expect(m->loop, true);
 	while (!failed && started < m->ncpus) {
 		failed = start_thread(&m->cpus[started].thread, machine_cpu_main,
 				      &m->cpus[started], &err) < 0;
@@ -161,8 +164,10 @@ static void run_threads(struct machine *m, uint64_t deadline, enum machine_stop 
 		devices = start_thread(&m->loop_thread, devices_main, m, &err) == 0;
 		failed = !devices;
 	}
-	if (failed)
+	if (failed) {
 		machine_fail(m, &err);
+		loop_expect(m->loop, false);
+	}
 	pthread_mutex_lock(&m->lock);
 	while (m->stop == STOP_NONE) {
 		int r = 0;

@@ -1,25 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Debian's kernel in machines: for the lab, where ring 0 runs on the CPU. Speaks TAP.
-#
-# MAYFLY  the command; BOOT  the directory with vmlinuz and initramfs
-: "${BOOT:?say where vmlinuz and initramfs are}"
-. "$(dirname "$0")/../cli/tap.sh"
-
-QUIET="console=ttyS0 quiet panic=-1 mitigations=off cryptomgr.notests"
-
-# boot STATUS TEST [OPTION...]: standard output and error in the files out and err.
-boot() {
-	expected=$1
-	name=$2
-	shift 2
-	needs_kvm
-	[ -f "$BOOT/vmlinuz" ] || skip "no kernel in $BOOT"
-	"$MAYFLY" boot --timeout 120s --initrd "$BOOT/initramfs" \
-		--cmdline "$QUIET test=$name ${EXTRA-}" "$@" "$BOOT/vmlinuz" >out 2>err </dev/null
-	status=$?
-	[ $status -eq "$expected" ] || fail "exit status $status, not $expected"
-}
+. "$(dirname "$0")/boot.sh"
 
 # within SECONDS FROM TO: give or take two, since clocks of CMOS have no fractions.
 within() {
@@ -43,11 +25,6 @@ test_poweroff_ends_the_machine() {
 test_panic_ends_the_machine() {
 	boot 0 panic
 	out_has 'Kernel panic'
-}
-
-test_two_cpus_are_two() {
-	boot 0 cpus --cpus 2
-	out_has 'CPUS 2'
 }
 
 test_memory_is_as_much_as_was_given() {

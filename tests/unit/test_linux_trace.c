@@ -406,7 +406,7 @@ static void count(uint64_t number, int times, uint64_t seconds, int64_t result)
 
 	for (int i = 0; i < times; i++) {
 		trace_enter(t, &call, number, ARGS(0));
-		call.began -= seconds * 1000000000;
+		t->traced_at -= seconds * 1000000000;
 		trace_leave(t, number, ARGS(0), result);
 	}
 }
