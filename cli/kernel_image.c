@@ -79,6 +79,7 @@ static int cache_open(void)
 	int fd = -1, n;
 
 	if (base && base[0] == '/') {
+		mkdir(base, 0700);
 		n = asprintf(&path, "%s/mayfly", base);
 	} else if (home && home[0] == '/') {
 		n = asprintf(&path, "%s/.cache", home);

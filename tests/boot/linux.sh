@@ -28,10 +28,10 @@ test_panic_ends_the_machine() {
 }
 
 test_memory_is_as_much_as_was_given() {
-	boot 0 memory --memory 96M
+	boot 0 memory --memory 128M
 	small=$(sed -n 's/.*MEMORY \([0-9]*\).*/\1/p' out)
-	if [ "$small" -lt 40000 ] || [ "$small" -gt 98304 ]; then
-		fail "$small KiB of 96 MiB"
+	if [ "$small" -lt 50000 ] || [ "$small" -gt 131072 ]; then
+		fail "$small KiB of 128 MiB"
 	fi
 	boot 0 memory --memory 4G
 	large=$(sed -n 's/.*MEMORY \([0-9]*\).*/\1/p' out)
