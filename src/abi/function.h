@@ -164,9 +164,9 @@ struct fn_call {
 	};
 	uint64_t sregs[8]; /* low halves of xmm0 to xmm7 */
 	uint64_t reserved0[3];
-	uint64_t arg[4];     /* of the operation */
-	uint64_t nslots;     /* FN_OP_HOSTCALL: of slots[] used */
-	uint64_t ret[2];     /* FN_REPLY_RETURN: the result: value, or address and length */
+	uint64_t arg[4]; /* of the operation */
+	uint64_t nslots; /* FN_OP_HOSTCALL: of slots[] used */
+	uint64_t ret[2]; /* FN_REPLY_RETURN: the result: value, or address and length */
 	uint64_t failed; /* FN_REPLY_RETURN: 1: the host function failed, error[] says why */
 	uint64_t generation; /* differs after each spawn and restore */
 	uint32_t flags;	     /* FN_FLAG_ */
@@ -209,7 +209,7 @@ struct fn_fresh {
 	uint64_t gs_base;
 	uint64_t stack_top; /* 16-byte aligned */
 	uint32_t flags;	    /* FN_FRESH_ */
-	uint32_t spin;	    /* how many PAUSEs the gate waits for the host; 0: it leaves at once */
+	uint32_t spin; /* how many PAUSEs the gate waits for the host; 0: it leaves at once */
 	uint8_t reserved1[32];
 	uint8_t xsave[4096 - 64]; /* standard format, 64-byte aligned (SDM vol. 1, 13.4) */
 };

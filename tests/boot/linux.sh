@@ -157,7 +157,7 @@ test_virtio_console_is_a_terminal() {
 
 # clone NUMBER: goes on from the snapshot; its lines in clone.NUMBER.
 clone() {
-	"$MAYFLY" boot --timeout 120s --rng --from snap >"clone.$1" 2>"clone.$1.err" </dev/null ||
+	"$MAYFLY" boot --timeout 120s --from snap >"clone.$1" 2>"clone.$1.err" </dev/null ||
 		fail "clone $1: exit status $?: $(cat "clone.$1.err")"
 }
 
