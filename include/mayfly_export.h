@@ -182,7 +182,7 @@ typedef struct mayfly_bytes {
 #define MAYFLY_P_EXPORT_AS(text, function, type, signature)                                    \
 	_Static_assert(__builtin_types_compatible_p(__typeof__(function), type),               \
 		       "MAYFLY_EXPORT: the C function " text " is not of the type " signature  \
-		       "; see mayfly_export.h for the C types");                                \
+		       "; see mayfly_export.h for the C types");                               \
 	__attribute__((__used__)) static void mayfly_p_export_##function(void)                 \
 	{                                                                                      \
 		__asm__(MAYFLY_P_NOTE(2, ".quad " text " - ." MAYFLY_P_NAMES(text, signature)) \

@@ -145,8 +145,9 @@ static const struct manifest *exports_of(const mayfly_snapshot *snap)
 static int fail_kind(const mayfly_snapshot *snap, mayfly_error *err)
 {
 	return fail(err, MAYFLY_E_INVALID,
-		    is_program(snap) ? "the snapshot is one of a program: use mayfly_process_new()"
-				     : "the snapshot is one of a machine: use mayfly_machine_new()");
+		    is_program(snap)
+			    ? "the snapshot is one of a program: use mayfly_process_new()"
+			    : "the snapshot is one of a machine: use mayfly_machine_new()");
 }
 
 int mayfly_snapshot_save(const mayfly_snapshot *snap, const char *path, mayfly_error *err)

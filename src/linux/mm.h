@@ -71,7 +71,7 @@ struct mm {
 	uint32_t npieces;
 	struct area *areas;
 	size_t nareas, capacity;
-	uint64_t limit;	       /* bytes that may be charged */
+	uint64_t limit;		   /* bytes that may be charged */
 	_Atomic(uint64_t) charged; /* memfs's share included */
 	uint64_t peak;
 	uint64_t brk_start, brk; /* of the heap */

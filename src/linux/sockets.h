@@ -52,7 +52,7 @@ struct socket {
 	bool lost; /* private TCP: it sent something after the other end was closed */
 	/* Private: the other end of fd, until a listener or `endpoint` has it; else -1. */
 	int far;
-	uint64_t pair; /* private streams and pairs: loopback_pair() of both ends */
+	uint64_t pair;		   /* private streams and pairs: loopback_pair() of both ends */
 	struct endpoint *endpoint; /* owned; NULL: no private name */
 	/* What the guest sees; len 0: nothing, or what the host says. */
 	struct socket_name local, peer;

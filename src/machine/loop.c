@@ -45,7 +45,7 @@ struct loop {
 	struct loop_source *sources;
 	struct loop_request *requests;
 	bool running;
-	bool expected; /* loop_run() will follow: calls wait for it */
+	bool expected;	  /* loop_run() will follow: calls wait for it */
 	pthread_t thread; /* while running */
 	bool stop;
 	uint64_t armed; /* what the timerfd is set to */
