@@ -360,10 +360,14 @@ static int begin(struct process *p, uint32_t pause_at, mayfly_error *err)
 
 static void run_tasks(struct process *p)
 {
-	struct task *own = NULL;
+	struct task *own = NULL, *next;
 
-	/* No host thread runs now, so the list is ours. */
-	for (struct task *t = p->tasks; t; t = t->next) {
+	/*
+	 * No host thread runs now, so the list is ours; a task that was started may end, and be
+	 * freed, at any time, but those behind it are not started yet, and new ones come first.
+	 */
+	for (struct task *t = p->tasks; t; t = next) {
+		next = t->next;
 		t->main = t->tid == PROCESS_PID;
 		if (t->main)
 			own = t;

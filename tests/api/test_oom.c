@@ -341,6 +341,8 @@ static void a_plain_call_allocates_nothing(void **state)
 
 	(void)state;
 	must(&w.b, "add", mayfly_i64(1), mayfly_i64(2));
+	/* Under hot dispatch strings are copied, into room that is kept. */
+	must(&w.b, "echo_string", mayfly_string("text"));
 	left = 1;
 	failed = false;
 	counting = true;
