@@ -77,10 +77,13 @@ static const char *keep(mayfly_sandbox *sb, const char *data, uint64_t len)
 
 	if (!hot_is_running(sb))
 		return data;
-	kept = realloc(sb->kept, len + 1);
-	if (!kept)
-		return NULL;
-	sb->kept = kept;
+	if (len + 1 > sb->kept_size) {
+		kept = realloc(sb->kept, len + 1);
+		if (!kept)
+			return NULL;
+		sb->kept = kept;
+		sb->kept_size = len + 1;
+	}
 	memcpy(sb->kept, data, len);
 	sb->kept[len] = '\0';
 	return sb->kept;

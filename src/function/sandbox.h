@@ -88,7 +88,8 @@ struct mayfly_sandbox {
 	mayfly_print_fn print;
 	void *print_context;
 
-	char *kept; /* a result that the guest could still change, copied */
+	char *kept;	    /* a result that the guest could still change, copied */
+	uint64_t kept_size; /* bytes of it */
 	struct random_stock random;
 	uint64_t generation;
 	uint64_t calls;
