@@ -184,8 +184,11 @@ test_interrupts_are_the_programs() {
 	EOF
 	cat >driver.py <<-'EOF'
 		import os, signal, subprocess, sys
+		# What a caller in the background has had ignored would stay so.
 		signal.signal(signal.SIGINT, signal.SIG_DFL)
-		run = [os.environ["MAYFLY"], "run", "--system", "--dir", ".", "python3", "prog.py"]
+		signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+		run = [os.environ["MAYFLY"], "run", "--timeout", "60s", "--system", "--dir", ".",
+		       "python3", "prog.py"]
 		for how, number, status in (("caught", signal.SIGINT, 6), ("again", signal.SIGINT, -2),
 		                            ("caught", signal.SIGQUIT, -3)):
 		    with subprocess.Popen(run + [how], stdout=subprocess.PIPE, text=True) as p:
