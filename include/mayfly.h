@@ -889,7 +889,7 @@ MAYFLY_API int mayfly_process_get_stats(mayfly_process *process, mayfly_process_
 /*
  * An unmodified operating system's kernel (NetBSD's MICROVM, Linux) in a VM that has a serial
  * port, virtio-mmio devices and nothing else that such a kernel does not need: no firmware, no
- * PCI, no ACPI. docs/kernels.md describes what the guest finds.
+ * PCI; ACPI tables only for those that want them. docs/kernels.md describes what the guest finds.
  *
  * A machine is for one thread at a time, but for the functions that say otherwise. It runs on
  * threads that the library makes, with all signals blocked. A process can hold many.
@@ -1014,7 +1014,8 @@ typedef struct mayfly_machine_options {
 /*
  * Make the VM, its devices, and load the kernel, or continue the snapshot; nothing runs yet.
  * Free with mayfly_machine_free(). Errors: INVALID, IO (kernel, initrd, disk: which), FORMAT (not
- * a kernel: why), UNSUPPORTED, TOO_LARGE (memory), NOMEM, HYPERVISOR.
+ * a kernel: why), UNSUPPORTED, TOO_LARGE (memory), LIMIT (too many devices, ports or files), BUSY
+ * (another machine has the disk), NOMEM, HYPERVISOR.
  */
 MAYFLY_API int mayfly_machine_new(const mayfly_machine_options *options, mayfly_machine **out,
 				  mayfly_error *err);
