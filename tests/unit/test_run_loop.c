@@ -616,11 +616,13 @@ static void exits_of_other_kinds_poison(void **state)
 		struct hv_exit exit;
 		const char *words;
 	} cases[] = {
-		{{.kind = HV_EXIT_IO, .io = {0x3f8, 1, true, 1}}, "port 0x3f8"},
-		{{.kind = HV_EXIT_IO, .io = {FN_PORT_GATE, 1, false, 1}}, "port 0x10"},
-		{{.kind = HV_EXIT_IO, .io = {FN_PORT_EXCEPTION + CPU_VECTORS, 1, true, 1}},
+		{{.kind = HV_EXIT_IO, .io = {0x3f8, 1, true, 1, NULL}}, "port 0x3f8"},
+		{{.kind = HV_EXIT_IO, .io = {FN_PORT_GATE, 1, false, 1, NULL}}, "port 0x10"},
+		{{.kind = HV_EXIT_IO,
+		  .io = {FN_PORT_EXCEPTION + CPU_VECTORS, 1, true, 1, NULL}},
 		 "port 0x60"},
-		{{.kind = HV_EXIT_MMIO, .mmio = {0xdeadbeef000, 4, true}}, "0xdeadbeef000"},
+		{{.kind = HV_EXIT_MMIO, .mmio = {0xdeadbeef000, 4, true, NULL}},
+		 "0xdeadbeef000"},
 		{{.kind = HV_EXIT_HALT}, "HLT"},
 		{{.kind = HV_EXIT_SHUTDOWN}, "triple fault"},
 		{{.kind = HV_EXIT_INTERNAL, .internal = {3}}, "suberror 3"},

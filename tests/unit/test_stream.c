@@ -292,13 +292,15 @@ static void a_slow_reader_of_a_socket_loses_nothing(void **state)
 static int open_pty(char *name)
 {
 	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), slave;
+	char path[PTY_NAME];
 	struct termios t;
 
 	assert_true(master >= 0);
 	assert_int_equal(grantpt(master), 0);
 	assert_int_equal(unlockpt(master), 0);
-	assert_int_equal(ptsname_r(master, name, PTY_NAME), 0);
-	slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_int_equal(ptsname_r(master, path, sizeof(path)), 0);
+	memcpy(name, path, sizeof(path));
+	slave = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	assert_true(slave >= 0);
 	assert_int_equal(tcgetattr(slave, &t), 0);
 	cfmakeraw(&t);
