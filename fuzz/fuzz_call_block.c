@@ -116,7 +116,7 @@ static bool wait_for_turn(struct mock_vm *vm, mayfly_sandbox *sb, uint32_t wrong
 			  struct hv_exit *exit)
 {
 	uint32_t *turn = word_of(sb, offsetof(struct fn_call, turn));
-	uint32_t seen = __atomic_load_n(turn, __ATOMIC_SEQ_CST), left = seen | FN_TURN_LEFT;
+	uint32_t seen = __atomic_load_n(turn, __ATOMIC_SEQ_CST), gone = seen | FN_TURN_LEFT;
 
 	__atomic_store_n(word_of(sb, offsetof(struct fn_call, answer)), seen + wrong,
 			 __ATOMIC_SEQ_CST);
@@ -129,7 +129,7 @@ static bool wait_for_turn(struct mock_vm *vm, mayfly_sandbox *sb, uint32_t wrong
 		exit->kind = HV_EXIT_KICKED;
 		return false;
 	}
-	if (!__atomic_compare_exchange_n(turn, &seen, left, false, __ATOMIC_SEQ_CST,
+	if (!__atomic_compare_exchange_n(turn, &seen, gone, false, __ATOMIC_SEQ_CST,
 					 __ATOMIC_SEQ_CST))
 		return true;
 	*exit = mock_out(FN_PORT_GATE);
