@@ -62,11 +62,11 @@ static const size_t words[] = {
 	offsetof(struct fn_call, result[0]),  offsetof(struct fn_call, result[1]),
 	offsetof(struct fn_call, result_sse), offsetof(struct fn_call, arg[0]),
 	offsetof(struct fn_call, arg[1]),     offsetof(struct fn_call, arg[2]),
-	offsetof(struct fn_call, arg[3]),     offsetof(struct fn_call, nslots),
+	offsetof(struct fn_call, arg[3]),     offsetof(struct fn_call, arg[4]),
 	offsetof(struct fn_call, nstack),     offsetof(struct fn_call, op),
 	offsetof(struct fn_call, slots[0]),   offsetof(struct fn_call, slots[1]),
 	offsetof(struct fn_call, slots[2]),   offsetof(struct fn_call, slots[3]),
-	offsetof(struct fn_call, slots[4]),   offsetof(struct fn_call, slots[5]),
+	offsetof(struct fn_call, slots[4]),   offsetof(struct fn_call, arg[5]),
 };
 
 /* A sensible request in one go, so that the fuzzer does not have to find it by itself. */

@@ -31,10 +31,11 @@ struct mayfly_p_words mayfly_p_hostcall(const void *note, const uint64_t *slots,
 	struct fn_call *call = call_block();
 	struct mayfly_p_words words = {{0, 0}};
 
-	for (size_t i = 0; i < nslots; i++)
-		call->slots[i] = slots[i];
-	call->nslots = nslots;
 	call->arg[0] = (uintptr_t)note;
+	for (size_t i = 0; i < nslots && i < FN_NEAR_SLOTS; i++)
+		call->arg[1 + i] = slots[i];
+	for (size_t i = FN_NEAR_SLOTS; i < nslots; i++)
+		call->slots[i - FN_NEAR_SLOTS] = slots[i];
 	call->op = FN_OP_HOSTCALL;
 	gate();
 	if (EXPECT_NOT(call->failed)) {

@@ -67,6 +67,7 @@
 
 #define FN_MAX_ARGS 16
 #define FN_MAX_SLOTS 32 /* strings take one slot, bytes two */
+#define FN_NEAR_SLOTS 5 /* the first ones, in arg[1] and on */
 #define FN_MAX_STACK 64 /* eightbytes of stack arguments: 32 would do, padding included */
 #define FN_MAX_TOUCH 160
 #define FN_ERROR_SIZE 512
@@ -145,8 +146,9 @@
  * One page at FN_CALL_VA. Integer arguments and the like are passed by the System V ABI
  * (3.2.3).
  *
- * A call with up to five integers is one cache line, both ways: without an exit it costs what
- * that line takes from one CPU to another and back.
+ * A call with up to five integers is one cache line, both ways, and so is the call of a host
+ * function inside it: without an exit it costs what that line takes from one CPU to another and
+ * back.
  */
 struct fn_call {
 	uint32_t op;	 /* guest to host: FN_OP_ */
@@ -154,20 +156,29 @@ struct fn_call {
 	uint32_t turn;	 /* host to guest: changes when it is the guest's turn */
 	uint16_t reply;	 /* host to guest: FN_REPLY_ */
 	uint16_t nstack; /* eightbytes in stack[] */
-	uint64_t fn;	 /* FN_REPLY_CALL: address of the function; _BATCH: of the batch */
 	union {
-		uint64_t iregs[6]; /* rdi, rsi, rdx, rcx, r8, r9 */
+		/* Guest to host: of the operation. FN_OP_HOSTCALL: [1] and on are slots. */
+		uint64_t arg[1 + FN_NEAR_SLOTS];
 		struct {
-			uint64_t result[2];  /* FN_OP_RESULT: rax, rdx */
-			uint64_t result_sse; /* FN_OP_RESULT: low half of xmm0 */
+			/* FN_REPLY_CALL: address of the function; _BATCH: of the batch */
+			uint64_t fn;
+			union {
+				uint64_t iregs[6]; /* rdi, rsi, rdx, rcx, r8, r9 */
+				struct {
+					uint64_t result[2];  /* FN_OP_RESULT: rax, rdx */
+					uint64_t result_sse; /* low half of xmm0 */
+				};
+				struct {
+					/* FN_REPLY_RETURN: value, or address and length */
+					uint64_t ret[2];
+					/* 1: the host function failed, see error[] */
+					uint64_t failed;
+				};
+			};
 		};
 	};
 	uint64_t sregs[8]; /* low halves of xmm0 to xmm7 */
-	uint64_t reserved0[3];
-	uint64_t arg[4]; /* of the operation */
-	uint64_t nslots; /* FN_OP_HOSTCALL: of slots[] used */
-	uint64_t ret[2]; /* FN_REPLY_RETURN: the result: value, or address and length */
-	uint64_t failed; /* FN_REPLY_RETURN: 1: the host function failed, error[] says why */
+	uint64_t reserved0[11];
 	uint64_t generation; /* differs after each spawn and restore */
 	uint32_t flags;	     /* FN_FLAG_ */
 	uint32_t heap_reserved;
@@ -175,9 +186,9 @@ struct fn_call {
 	uint64_t heap_end;
 	uint8_t seed[32]; /* random, new after each spawn and restore */
 	uint8_t reserved1[224];
-	uint64_t
-		slots[FN_MAX_SLOTS]; /* arguments of a host function, each zero-extended bits */
-	uint8_t reserved2[256];
+	/* Arguments of a host function beyond FN_NEAR_SLOTS, each zero-extended bits. */
+	uint64_t slots[FN_MAX_SLOTS - FN_NEAR_SLOTS];
+	uint8_t reserved2[256 + 8 * FN_NEAR_SLOTS];
 	uint64_t stack
 		[FN_MAX_TOUCH]; /* stack arguments, lowest address first; or pages to touch */
 	uint8_t reserved3[256];
@@ -226,7 +237,10 @@ FN_PIN(struct fn_call, sregs, FN_CALL_SREGS);
 FN_PIN(struct fn_call, nstack, FN_CALL_NSTACK);
 FN_PIN(struct fn_call, result, FN_CALL_RESULT);
 FN_PIN(struct fn_call, result_sse, FN_CALL_RESULT_SSE);
-FN_PIN(struct fn_call, arg, 160); /* guests' code knows these and on */
+FN_PIN(struct fn_call, arg, FN_CALL_FN); /* guests' code knows these and on */
+FN_PIN(struct fn_call, ret, FN_CALL_RESULT);
+FN_PIN(struct fn_call, failed, FN_CALL_RESULT_SSE);
+FN_PIN(struct fn_call, generation, 224);
 FN_PIN(struct fn_call, seed, FN_CALL_SEED);
 FN_PIN(struct fn_call, stack, FN_CALL_STACK);
 FN_PIN(struct fn_call, slots, 512);

@@ -194,18 +194,23 @@ static int take_bytes(mayfly_sandbox *sb, const struct manifest_import *import, 
 	return 0;
 }
 
+static uint64_t read_slot(const struct fn_call *call, uint32_t n)
+{
+	return n < FN_NEAR_SLOTS ? read_once(call->arg[1 + n])
+				 : read_once(call->slots[n - FN_NEAR_SLOTS]);
+}
+
 static int take_args(mayfly_sandbox *sb, const struct manifest_import *import,
 		     struct host_call *c, mayfly_error *err)
 {
-	const uint64_t *slot = sb->call->slots;
+	uint32_t slot = 0;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < import->sig.nargs; i++) {
 		mayfly_value *v = &c->args[i];
-		uint64_t words[2] = {read_once(*slot), 0};
+		uint64_t words[2] = {read_slot(sb->call, slot++), 0};
 		uint32_t half = (uint32_t)words[0];
 
-		slot++;
 		v->type = (mayfly_type)import->sig.args[i];
 		c->copies[i] = NULL;
 		c->nargs = i + 1;
@@ -224,8 +229,7 @@ static int take_args(mayfly_sandbox *sb, const struct manifest_import *import,
 			r = take_string(sb, import, i, words[0], c, err);
 			break;
 		case MAYFLY_BYTES:
-			words[1] = read_once(*slot);
-			slot++;
+			words[1] = read_slot(sb->call, slot++);
 			r = take_bytes(sb, import, i, words, c, err);
 			break;
 		default: /* i64, u64, f64: the bits as they are */
@@ -336,13 +340,15 @@ static int call_host(mayfly_sandbox *sb, const struct manifest_import *import,
 		     const struct host_function *fn, mayfly_error *err)
 {
 	mayfly_value result = {.type = (mayfly_type)import->sig.result};
-	mayfly_error problem = {.code = 0};
+	mayfly_error problem; /* not all of it, on a hot path */
 	struct host_call c;
 	/* By value: the function may register others, and so move the table. */
 	mayfly_host_fn called = fn->fn;
 	void *context = fn->context;
 	int r;
 
+	problem.code = problem.sys_errno = 0;
+	problem.message[0] = '\0';
 	c.nargs = 0; /* the rest of it counts up to there */
 	r = take_args(sb, import, &c, err);
 	if (r < 0) {

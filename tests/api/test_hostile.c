@@ -123,20 +123,19 @@ static void host_calls_by_wild_notes_break_the_protocol(void **state)
 
 	(void)state;
 	assert_int_equal(must(&b, "raw_hostcall", mayfly_u64(note),
-			      mayfly_u64(FN_CALL_VA + 0xff8), mayfly_u64(0), mayfly_u64(0),
-			      mayfly_u64(4))
+			      mayfly_u64(FN_CALL_VA + 0xff8), mayfly_u64(0), mayfly_u64(0))
 				 .as.u64,
 			 0);
 	for (size_t i = 0; i < COUNT_OF(wild); i++) {
 		call(&b, "raw_hostcall", mayfly_u64(wild[i]), mayfly_u64(0), mayfly_u64(0),
-		     mayfly_u64(0), mayfly_u64(0));
+		     mayfly_u64(0));
 		check_protocol(&b, "which is no import");
 	}
 	for (int64_t off = -16; off <= 16; off += 4) {
 		if (!off)
 			continue;
 		call(&b, "raw_hostcall", mayfly_u64(note + (uint64_t)off), mayfly_u64(0),
-		     mayfly_u64(0), mayfly_u64(0), mayfly_u64(0));
+		     mayfly_u64(0), mayfly_u64(0));
 		check_protocol(&b, "which is no import");
 	}
 	box_close(&b);
@@ -154,22 +153,22 @@ static void wild_arguments_of_host_functions_break_the_protocol(void **state)
 		mayfly_fault f;
 
 		call(&b, "raw_hostcall", mayfly_u64(note), mayfly_u64(wild[i]), mayfly_u64(0),
-		     mayfly_u64(0), mayfly_u64(3));
+		     mayfly_u64(0));
 		f = check_protocol(&b, "argument 1 of host function host_sink");
 		assert_contains(f.message, "string");
 		call(&b, "raw_hostcall", mayfly_u64(note), mayfly_u64(text),
-		     mayfly_u64(wild[i]), mayfly_u64(8), mayfly_u64(3));
+		     mayfly_u64(wild[i]), mayfly_u64(8));
 		f = check_protocol(&b, "argument 2 of host function host_sink");
 		assert_contains(f.message, "8 bytes");
 		/* A good address, but a wild length. */
 		if (wild[i] > 0x1000) {
 			call(&b, "raw_hostcall", mayfly_u64(note), mayfly_u64(text),
-			     mayfly_u64(FN_CALL_VA), mayfly_u64(wild[i]), mayfly_u64(3));
+			     mayfly_u64(FN_CALL_VA), mayfly_u64(wild[i]));
 			check_protocol(&b, "argument 2");
 		}
 		/* Nothing of nothing is fine wherever it lies. */
 		must(&b, "raw_hostcall", mayfly_u64(note), mayfly_u64(text),
-		     mayfly_u64(wild[i]), mayfly_u64(0), mayfly_u64(3));
+		     mayfly_u64(wild[i]), mayfly_u64(0));
 	}
 	assert_int_equal(sunk, COUNT_OF(wild));
 	box_close(&b);
@@ -410,16 +409,13 @@ static void make_block(struct fn_call *block, uint64_t *random, uint64_t note)
 	if (random_next(random) % 4)
 		block->turn = 0; /* the mailbox stays as it is */
 	block->reply = (uint16_t)(random_next(random) % 4);
-	for (size_t i = 0; i < 4; i++)
-		block->arg[i] = random_next(random) % 2
-					? wild[random_next(random) % COUNT_OF(wild)]
-					: random_next(random) % 5000;
-	for (size_t i = 0; i < 6; i++)
-		block->slots[i] =
+	block->arg[0] = random_next(random) % 2 ? wild[random_next(random) % COUNT_OF(wild)]
+						: random_next(random) % 5000;
+	for (size_t i = 1; i < COUNT_OF(block->arg); i++)
+		block->arg[i] =
 			random_next(random) % 2	  ? wild[random_next(random) % COUNT_OF(wild)]
 			: random_next(random) % 2 ? FN_CALL_VA + random_next(random) % 4200
 						  : random_next(random) % 5000;
-	block->nslots = random_next(random);
 	block->nstack = (uint16_t)(random_next(random) % 2 ? random_next(random)
 							   : random_next(random) % 300);
 	if (block->op == FN_OP_HOSTCALL && random_next(random) % 4)

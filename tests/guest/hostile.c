@@ -42,20 +42,18 @@ MAYFLY_EXPORT(note_address, u64);
  * Call host_sink with the note at `note` and slots of any contents; the first import's is
  * right.
  */
-static uint64_t raw_hostcall(uint64_t note, uint64_t string, uint64_t data, uint64_t len,
-			     uint64_t nslots)
+static uint64_t raw_hostcall(uint64_t note, uint64_t string, uint64_t data, uint64_t len)
 {
-	call->slots[0] = string;
-	call->slots[1] = data;
-	call->slots[2] = len;
-	call->slots[3] = 0;
-	call->nslots = nslots;
 	call->arg[0] = note;
+	call->arg[1] = string;
+	call->arg[2] = data;
+	call->arg[3] = len;
+	call->arg[4] = 0;
 	call->op = FN_OP_HOSTCALL;
 	leave();
 	return call->failed ? UINT64_MAX : call->ret[0];
 }
-MAYFLY_EXPORT(raw_hostcall, u64, u64, u64, u64, u64, u64);
+MAYFLY_EXPORT(raw_hostcall, u64, u64, u64, u64, u64);
 
 /* OUT to the gate's port from where no gate is, in each width. */
 static void raw_out8(uint32_t op)

@@ -151,9 +151,9 @@ static void serve_host_calls(void)
 			continue;
 		served = call->turn;
 		call->arg[0] = note;
-		call->slots[0] = (uintptr_t)changing;
-		call->slots[1] = sizeof(changing);
-		call->slots[2] = (uintptr_t)changing;
+		call->arg[1] = (uintptr_t)changing;
+		call->arg[2] = sizeof(changing);
+		call->arg[3] = (uintptr_t)changing;
 		answer(calling ? FN_OP_HOSTCALL : FN_OP_RESULT);
 		calling = !calling;
 	}

@@ -142,3 +142,11 @@ void guest_put_at(struct mock_vm *vm, size_t offset, const void *value, size_t l
 {
 	NEED(mock_write(vm, FN_CALL_VA + offset, value, len), "the call block is not writable");
 }
+
+void guest_put_slots(struct mock_vm *of, const uint64_t slots[FN_MAX_SLOTS])
+{
+	guest_put_at(of, offsetof(struct fn_call, arg[1]), slots,
+		     FN_NEAR_SLOTS * sizeof(*slots));
+	guest_put_at(of, offsetof(struct fn_call, slots), slots + FN_NEAR_SLOTS,
+		     (FN_MAX_SLOTS - FN_NEAR_SLOTS) * sizeof(*slots));
+}

@@ -60,5 +60,7 @@ void guest_read_call(struct mock_vm *vm, struct fn_call *out);
 		guest_put_at((vm), offsetof(struct fn_call, field), &value_, sizeof(value_));  \
 	} while (0)
 void guest_put_at(struct mock_vm *vm, size_t offset, const void *value, size_t len);
+/* The arguments of a host function, where they belong. */
+void guest_put_slots(struct mock_vm *vm, const uint64_t slots[FN_MAX_SLOTS]);
 
 #endif

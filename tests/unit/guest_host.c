@@ -46,8 +46,10 @@ static void give_up(struct fn_call *call)
 static void call_host_function(struct fn_call *call)
 {
 	guest_host.import = (const void *)(uintptr_t)call->arg[0];
-	guest_host.nslots = call->nslots;
-	memcpy(guest_host.slots, call->slots, sizeof(guest_host.slots));
+	memcpy(guest_host.slots, call->arg + 1, FN_NEAR_SLOTS * sizeof(*call->slots));
+	memcpy(guest_host.slots + FN_NEAR_SLOTS, call->slots, sizeof(call->slots));
+	call->failed = 0;
+	call->ret[0] = call->ret[1] = 0;
 	if (guest_host.host_function)
 		guest_host.host_function(call);
 }

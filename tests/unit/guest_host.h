@@ -92,11 +92,10 @@ struct guest_host {
 	uint64_t random_calls;
 	const void *import; /* of the last call of a host function */
 	uint64_t slots[FN_MAX_SLOTS];
-	uint64_t nslots;
 	int32_t abort_code;
 	char abort_message[4096];
 	jmp_buf *on_abort; /* where an abort leads */
-	/* What a host function answers; NULL: what is in the call block already. */
+	/* What a host function answers; NULL: zero. */
 	void (*host_function)(struct fn_call *call);
 };
 extern struct guest_host guest_host;

@@ -48,9 +48,8 @@ static int setup(void **state)
 /* Gives back the first two slots. */
 static void echo(struct fn_call *call)
 {
-	call->failed = 0;
-	call->ret[0] = call->slots[0];
-	call->ret[1] = call->slots[1];
+	call->ret[0] = guest_host.slots[0];
+	call->ret[1] = guest_host.slots[1];
 }
 
 /* --- host functions ----------------------------------------------------------------------- */
@@ -75,9 +74,8 @@ static void values_cross_to_the_host_and_back(void **state)
 	back = host_bytes(bytes);
 	assert_ptr_equal(back.data, text);
 	assert_int_equal(back.len, 3);
-	assert_int_equal(guest_host.nslots, 2);
+	assert_int_equal(guest_host.slots[1], 3);
 	host_nothing();
-	assert_int_equal(guest_host.nslots, 0);
 }
 
 static void floating_point_keeps_every_bit(void **state)
@@ -140,7 +138,6 @@ static void sixteen_arguments_keep_their_order(void **state)
 	(void)state;
 	host_all(b[0], true, 1.5f, (const char *)(uintptr_t)want[4], -1, 7, b[1], 2.5, -2, 9,
 		 b[2], b[3], false, -1.0, data + 5, b[4]);
-	assert_int_equal(guest_host.nslots, sizeof(want) / sizeof(want[0]));
 	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++)
 		assert_true(guest_host.slots[i] == want[i]);
 }

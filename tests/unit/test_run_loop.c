@@ -686,7 +686,8 @@ static void put_request(struct mock_vm *of, void *request)
 	guest_put(of, op, r->op);
 	for (size_t i = 0; i < 4; i++)
 		guest_put(of, arg[i], r->arg[i]);
-	guest_put_at(of, offsetof(struct fn_call, slots), r->slots, sizeof(r->slots));
+	if (r->op == FN_OP_HOSTCALL)
+		guest_put_slots(of, r->slots);
 }
 
 /* The request, then, if the guest gets that far, what it was told, then a result. */
