@@ -78,10 +78,15 @@ static int read_whole(int fd, uint8_t *bytes, uint64_t size, uint64_t offset)
 	return 0;
 }
 
+/* Each is as the one before it. */
+static bool is_zero(const uint8_t *bytes, uint64_t size)
+{
+	return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
+}
+
 /* Zeros of `bytes` are not worth pages of the memfd. */
 static int write_sparse(int fd, const uint8_t *bytes, uint64_t size)
 {
-	static const uint8_t zeros[TRANSFER_SIZE];
 	int r = set_file_size(fd, size);
 
 	if (r < 0)
@@ -89,7 +94,7 @@ static int write_sparse(int fd, const uint8_t *bytes, uint64_t size)
 	for (uint64_t at = 0; at < size; at += TRANSFER_SIZE) {
 		uint64_t n = size - at < TRANSFER_SIZE ? size - at : TRANSFER_SIZE;
 
-		if (size > TRANSFER_SIZE && memcmp(bytes + at, zeros, n) == 0)
+		if (size > TRANSFER_SIZE && is_zero(bytes + at, n))
 			continue;
 		if ((r = write_whole(fd, bytes + at, n, at)) < 0)
 			return r;
