@@ -33,7 +33,8 @@ static void check_kernel(const uint8_t *data, size_t len)
 {
 	struct kernel k;
 	mayfly_error err;
-	int r = kernel_load(data, len, &ram, &k, &err);
+	struct image image = {.data = data, .len = len};
+	int r = kernel_load(&image, &ram, &k, &err);
 
 	if (r) {
 		fuzz_check_error(r, &err);
@@ -54,19 +55,24 @@ static void check_start_info(const struct boot_config *config)
 	uint32_t nmodules;
 
 	CHECK(ram_read(&ram, gpa(MACHINE_START_INFO + 12), &nmodules, 4));
-	CHECK(nmodules == (config->initrd_len ? 1 : 0));
+	CHECK(nmodules == (config->initrd->len ? 1 : 0));
 	if (!nmodules)
 		return;
 	CHECK(ram_read(&ram, gpa(MACHINE_START_INFO + 16), &module, 8));
 	CHECK(ram_read(&ram, gpa(module), &address, 8));
 	CHECK(ram_read(&ram, gpa(module + 8), &size, 8));
-	CHECK(size == config->initrd_len && address >= KERNEL_LOWEST);
+	CHECK(size == config->initrd->len && address >= KERNEL_LOWEST);
 	CHECK(memcmp(ram_span(&ram, gpa(address), size), config->initrd, size) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct boot_config config = {.cmdline = "a -- b", .devices = devices, .ndevices = 2};
+	struct image kernel = {.data = NULL}, initrd = {.data = NULL};
+	struct boot_config config = {.kernel = &kernel,
+				     .initrd = &initrd,
+				     .cmdline = "a -- b",
+				     .devices = devices,
+				     .ndevices = 2};
 	struct cpu_boot boot;
 	mayfly_error err;
 	uint8_t first;
@@ -79,12 +85,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	config.cpus = 1 + (first & 3);
 	config.console = (first >> 2 & 3) % 3;
 	config.bare = first & 16;
-	config.initrd_len = size * (first >> 5) / 16;
-	config.initrd = data + size - config.initrd_len;
-	config.kernel = data;
-	config.kernel_len = size - config.initrd_len;
+	initrd.len = size * (first >> 5) / 16;
+	initrd.data = data + size - initrd.len;
+	kernel.data = data;
+	kernel.len = size - initrd.len;
 	clear_ram();
-	check_kernel(config.kernel, config.kernel_len);
+	check_kernel(data, kernel.len);
 	clear_ram();
 	r = boot_prepare(&config, &ram, &boot, &err);
 	if (r) {

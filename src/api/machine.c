@@ -7,7 +7,7 @@
 #define KNOWN_FLAGS                                                                            \
 	(MAYFLY_MACHINE_RNG | MAYFLY_MACHINE_VIRTIO_CONSOLE | MAYFLY_MACHINE_PLAIN_CMDLINE |   \
 	 MAYFLY_MACHINE_LEGACY_VIRTIO | MAYFLY_MACHINE_TIMELINE | MAYFLY_MACHINE_NO_SECCOMP |  \
-	 MAYFLY_MACHINE_ACPI | MAYFLY_MACHINE_NO_ACPI)
+	 MAYFLY_MACHINE_ACPI | MAYFLY_MACHINE_NO_ACPI | MAYFLY_MACHINE_MAP_KERNEL)
 
 /* The public name of a machine is an opaque one. */
 static struct machine *machine_of(mayfly_machine *machine)

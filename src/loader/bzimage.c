@@ -15,7 +15,7 @@
 #define CMDLINE_SIZE 0x238
 #define PREF_ADDRESS 0x258
 #define INIT_SIZE 0x260
-#define HEADER_END 0x270 /* in the zero page; what follows is not the header's */
+#define HEADER_END BZIMAGE_HEADER
 
 #define LOADED_HIGH 1u
 #define XLF_KERNEL_64 1u
@@ -74,8 +74,8 @@ static int check(const uint8_t *data, mayfly_error *err)
  * Entered at 0x200 of the protected-mode part, which moves itself out of its own way and unpacks
  * to its preferred address; init_size from there on must be memory.
  */
-int bzimage_load(const uint8_t *data, size_t len, const struct ram *ram, struct kernel *out,
-		 mayfly_error *err)
+int bzimage_load(struct image *image, const uint8_t data[BZIMAGE_HEADER], const struct ram *ram,
+		 struct kernel *out, mayfly_error *err)
 {
 	uint64_t sectors = data[SETUP_SECTS] ? data[SETUP_SECTS] : 4; /* 0 means 4 */
 	uint64_t start = (sectors + 1) * SECTOR, size, span;
@@ -85,22 +85,22 @@ int bzimage_load(const uint8_t *data, size_t len, const struct ram *ram, struct 
 
 	if ((r = check(data, err)))
 		return r;
-	if (start >= len || len - start <= ENTRY_64)
+	if (start >= image->len || image->len - start <= ENTRY_64)
 		return fail(
 			err, MAYFLY_E_FORMAT,
 			"kernel: the bzImage is cut off: its setup part has %llu bytes, the "
-			"file %zu",
-			(unsigned long long)start, len);
-	size = len - start;
+			"file %llu",
+			(unsigned long long)start, (unsigned long long)image->len);
+	size = image->len - start;
 	span = get32(data + INIT_SIZE);
 	if (span < size)
 		span = size;
 	out->kind = KERNEL_LINUX64;
 	out->system = KERNEL_LINUX;
 	out->start = get64(data + PREF_ADDRESS);
-	if ((r = kernel_place(ram, out->start, span, &to, err)))
+	if ((r = kernel_place(ram, out->start, span, &to, err)) ||
+	    (r = image_place(image, start, to, size, err)))
 		return r;
-	memcpy(to, data + start, size);
 	out->end = out->start + span;
 	out->entry = out->start + ENTRY_64;
 	out->initrd_max = (uint64_t)get32(data + INITRD_ADDR_MAX) + 1;

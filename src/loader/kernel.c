@@ -5,6 +5,7 @@
 
 #define MAX_SEGMENTS 64
 #define MAX_NOTES 256
+#define MAX_NOTES_LEN ((uint64_t)1 << 20)
 
 /* Notes of name "Xen" (xen/include/public/elfnote.h). */
 #define NOTE_GUEST_OS 6
@@ -20,8 +21,7 @@ struct segment {
 };
 
 struct file {
-	const uint8_t *data;
-	size_t len;
+	struct image *image;
 	bool wide; /* ELF64 */
 	uint64_t entry;
 	struct segment segments[MAX_SEGMENTS];
@@ -81,41 +81,44 @@ static int check_ident(const Elf64_Ehdr *e, mayfly_error *err)
 	return MAYFLY_OK;
 }
 
-static void read_segment(const struct file *f, uint64_t at, struct segment *s)
+static void read_segment(const struct file *f, const uint8_t *header, struct segment *s)
 {
 	Elf64_Phdr wide;
 	Elf32_Phdr narrow;
 
 	if (f->wide) {
-		memcpy(&wide, f->data + at, sizeof(wide));
+		memcpy(&wide, header, sizeof(wide));
 		*s = (struct segment){wide.p_type,  wide.p_offset, wide.p_filesz,
 				      wide.p_paddr, wide.p_memsz,  wide.p_align};
 		return;
 	}
-	memcpy(&narrow, f->data + at, sizeof(narrow));
+	memcpy(&narrow, header, sizeof(narrow));
 	*s = (struct segment){narrow.p_type,  narrow.p_offset, narrow.p_filesz,
 			      narrow.p_paddr, narrow.p_memsz,  narrow.p_align};
 }
 
 static int read_headers(struct file *f, mayfly_error *err)
 {
-	Elf64_Ehdr wide;
+	uint8_t headers[MAX_SEGMENTS * sizeof(Elf64_Phdr)];
+	uint64_t at, len = f->image->len;
+	size_t need = sizeof(Elf32_Ehdr);
 	Elf32_Ehdr narrow;
-	uint64_t at;
+	Elf64_Ehdr wide;
 	uint32_t n, size;
-	size_t need = sizeof(narrow);
 	int r;
 
 	memset(&wide, 0, sizeof(wide));
-	memcpy(&wide, f->data, f->len < sizeof(wide) ? f->len : sizeof(wide));
+	r = image_read(f->image, 0, &wide, len < sizeof(wide) ? len : sizeof(wide), err);
+	if (r)
+		return r;
 	f->wide = wide.e_ident[EI_CLASS] == ELFCLASS64;
 	if (f->wide)
 		need = sizeof(wide);
-	if (f->len < need)
+	if (len < need)
 		return fail(err, MAYFLY_E_FORMAT, "kernel: the ELF header is cut off");
 	if ((r = check_ident(&wide, err)))
 		return r;
-	memcpy(&narrow, f->data, sizeof(narrow));
+	memcpy(&narrow, &wide, sizeof(narrow));
 	f->entry = f->wide ? wide.e_entry : narrow.e_entry;
 	at = f->wide ? wide.e_phoff : narrow.e_phoff;
 	n = f->wide ? wide.e_phnum : narrow.e_phnum;
@@ -127,12 +130,15 @@ static int read_headers(struct file *f, mayfly_error *err)
 		return fail(err, MAYFLY_E_FORMAT,
 			    "kernel: %u ELF program headers; 1 to %d are expected", n,
 			    MAX_SEGMENTS);
-	if (!range_within(at, (uint64_t)n * size, f->len))
+	if (!range_within(at, (uint64_t)n * size, len))
 		return fail(err, MAYFLY_E_FORMAT,
 			    "kernel: the ELF program headers at offset %#llx are cut off",
 			    (unsigned long long)at);
+	if ((r = image_read(f->image, at, headers, (uint64_t)n * size, err)))
+		return r;
 	for (f->nsegments = 0; f->nsegments < n; f->nsegments++)
-		read_segment(f, at + (uint64_t)f->nsegments * size, &f->segments[f->nsegments]);
+		read_segment(f, headers + (size_t)f->nsegments * size,
+			     &f->segments[f->nsegments]);
 	return MAYFLY_OK;
 }
 
@@ -174,12 +180,13 @@ static void take_note(struct file *f, const struct note *n)
 
 /*
  * The notes of a segment (gABI, "Note Section"): name and descriptor are padded to 4 bytes, or
- * to 8 where the segment says so.
+ * to 8 where the segment says so; which, as linkers have it, is about where the descriptor lies,
+ * not about the name's length.
  */
-static int read_notes(struct file *f, const struct segment *s, mayfly_error *err)
+static int read_notes(struct file *f, const struct segment *s, const uint8_t *notes,
+		      mayfly_error *err)
 {
 	uint64_t pad = s->align == 8 ? 7 : 3, at = 0;
-	const uint8_t *notes = f->data + s->offset;
 
 	for (uint32_t n = 0; n < MAX_NOTES; n++) {
 		Elf64_Nhdr h; /* the same as Elf32_Nhdr */
@@ -189,7 +196,7 @@ static int read_notes(struct file *f, const struct segment *s, mayfly_error *err
 			return MAYFLY_OK;
 		memcpy(&h, notes + at, sizeof(h));
 		name = at + sizeof(h);
-		desc = name + (((uint64_t)h.n_namesz + pad) & ~pad);
+		desc = (name + h.n_namesz + pad) & ~pad;
 		end = desc + h.n_descsz;
 		if (end > s->filesz)
 			return fail(err, MAYFLY_E_FORMAT,
@@ -205,23 +212,33 @@ static int read_notes(struct file *f, const struct segment *s, mayfly_error *err
 		    MAX_NOTES);
 }
 
-static int read_all_notes(struct file *f, mayfly_error *err)
+static int read_note_segment(struct file *f, const struct segment *s, mayfly_error *err)
 {
+	_cleanup_free_ uint8_t *notes = NULL;
 	int r;
 
-	for (uint32_t i = 0; i < f->nsegments; i++) {
-		const struct segment *s = &f->segments[i];
+	if (!range_within(s->offset, s->filesz, f->image->len))
+		return fail(err, MAYFLY_E_FORMAT,
+			    "kernel: ELF notes at offset %#llx are cut off",
+			    (unsigned long long)s->offset);
+	if (s->filesz > MAX_NOTES_LEN)
+		return fail(err, MAYFLY_E_FORMAT, "kernel: %llu bytes of ELF notes",
+			    (unsigned long long)s->filesz);
+	notes = malloc(s->filesz + 1); /* none of them is no error */
+	if (!notes)
+		return fail(err, MAYFLY_E_NOMEM, "no memory for a kernel's ELF notes");
+	r = image_read(f->image, s->offset, notes, s->filesz, err);
+	return r ? r : read_notes(f, s, notes, err);
+}
 
-		if (s->type != PT_NOTE)
-			continue;
-		if (!range_within(s->offset, s->filesz, f->len))
-			return fail(err, MAYFLY_E_FORMAT,
-				    "kernel: ELF notes at offset %#llx are cut off",
-				    (unsigned long long)s->offset);
-		if ((r = read_notes(f, s, err)))
-			return r;
-	}
-	return MAYFLY_OK;
+static int read_all_notes(struct file *f, mayfly_error *err)
+{
+	int r = MAYFLY_OK;
+
+	for (uint32_t i = 0; i < f->nsegments && r == MAYFLY_OK; i++)
+		if (f->segments[i].type == PT_NOTE)
+			r = read_note_segment(f, &f->segments[i], err);
+	return r;
 }
 
 /* --- loading ----------------------------------------------------------------------------- */
@@ -238,13 +255,13 @@ static int load_segment(const struct file *f, uint32_t i, const struct ram *ram,
 	uint8_t *to;
 	int r;
 
-	if (s->filesz > s->memsz || !range_within(s->offset, s->filesz, f->len))
+	if (s->filesz > s->memsz || !range_within(s->offset, s->filesz, f->image->len))
 		return fail(
 			err, MAYFLY_E_FORMAT,
 			"kernel: ELF segment %u has %#llx bytes at offset %#llx of the file, "
-			"which has %zu, and %#llx in memory",
-			i, (unsigned long long)s->filesz, (unsigned long long)s->offset, f->len,
-			(unsigned long long)s->memsz);
+			"which has %llu, and %#llx in memory",
+			i, (unsigned long long)s->filesz, (unsigned long long)s->offset,
+			(unsigned long long)f->image->len, (unsigned long long)s->memsz);
 	if ((r = kernel_place(ram, s->paddr, s->memsz, &to, err)))
 		return r;
 	/* Those before are in memory, so their sums do not overflow. */
@@ -255,8 +272,7 @@ static int load_segment(const struct file *f, uint32_t i, const struct ram *ram,
 			return fail(err, MAYFLY_E_FORMAT,
 				    "kernel: ELF segments %u and %u overlap in memory", j, i);
 	}
-	memcpy(to, f->data + s->offset, s->filesz);
-	return MAYFLY_OK;
+	return image_place(f->image, s->offset, to, s->filesz, err);
 }
 
 static int load_segments(const struct file *f, const struct ram *ram, struct kernel *out,
@@ -288,10 +304,10 @@ static int load_segments(const struct file *f, const struct ram *ram, struct ker
 	return MAYFLY_OK;
 }
 
-static int load_elf(const uint8_t *data, size_t len, const struct ram *ram, struct kernel *out,
+static int load_elf(struct image *image, const struct ram *ram, struct kernel *out,
 		    mayfly_error *err)
 {
-	struct file f = {.data = data, .len = len};
+	struct file f = {.image = image};
 	int r;
 
 	if ((r = read_headers(&f, err)) || (r = read_all_notes(&f, err)))
@@ -301,7 +317,7 @@ static int load_elf(const uint8_t *data, size_t len, const struct ram *ram, stru
 	if (f.has_pvh) {
 		out->kind = KERNEL_PVH;
 		out->entry = f.pvh_entry;
-	} else if (f.wide && memmem(data, len, "Linux version ", 14)) {
+	} else if (f.wide && image_contains(image, "Linux version ")) {
 		out->kind = KERNEL_LINUX64;
 		out->system = KERNEL_LINUX;
 		out->entry = f.entry;
@@ -314,17 +330,21 @@ static int load_elf(const uint8_t *data, size_t len, const struct ram *ram, stru
 	return load_segments(&f, ram, out, err);
 }
 
-int kernel_load(const uint8_t *data, size_t len, const struct ram *ram, struct kernel *out,
+int kernel_load(struct image *image, const struct ram *ram, struct kernel *out,
 		mayfly_error *err)
 {
+	uint8_t head[BZIMAGE_HEADER];
+	uint64_t len = image->len < sizeof(head) ? image->len : sizeof(head);
 	struct kernel k;
-	int r;
+	int r = image_read(image, 0, head, len, err);
 
 	memset(&k, 0, sizeof(k));
-	if (len >= SELFMAG && memcmp(data, ELFMAG, SELFMAG) == 0)
-		r = load_elf(data, len, ram, &k, err);
-	else if (bzimage_is(data, len))
-		r = bzimage_load(data, len, ram, &k, err);
+	if (r)
+		return r;
+	if (len >= SELFMAG && memcmp(head, ELFMAG, SELFMAG) == 0)
+		r = load_elf(image, ram, &k, err);
+	else if (bzimage_is(head, len))
+		r = bzimage_load(image, head, ram, &k, err);
 	else
 		r = fail(err, MAYFLY_E_FORMAT,
 			 "kernel: neither an ELF file nor a Linux bzImage");

@@ -12,6 +12,7 @@
 #define MAYFLY_LOADER_KERNEL_H
 
 #include "arch/x86_64/cpu.h"
+#include "loader/image.h"
 #include "machine/ram.h"
 
 enum kernel_kind {
@@ -42,9 +43,9 @@ struct kernel {
 /*
  * Put the kernel into memory, whose bytes above KERNEL_LOWEST are zero, and say how it is entered.
  * Errors: FORMAT (what in the file is wrong), UNSUPPORTED (not for this CPU, no way in), TOO_LARGE
- * (does not fit `ram`, with how much is needed).
+ * (does not fit `ram`, with how much is needed), IO, NOMEM.
  */
-int kernel_load(const uint8_t *data, size_t len, const struct ram *ram, struct kernel *out,
+int kernel_load(struct image *image, const struct ram *ram, struct kernel *out,
 		mayfly_error *err);
 
 #endif

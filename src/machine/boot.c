@@ -77,7 +77,7 @@ struct boot {
 	const struct boot_config *config;
 	const struct ram *ram;
 	struct kernel kernel;
-	uint64_t initrd;
+	uint64_t initrd, initrd_len;
 	uint64_t rsdp; /* 0: no ACPI */
 	struct start_memory memory[MEMORY_MAX];
 	uint32_t nmemory;
@@ -119,24 +119,26 @@ static void make_memory_map(struct boot *b)
 /* As high as it may be: out of the way of what the kernel puts behind itself. */
 static int place_initrd(struct boot *b, mayfly_error *err)
 {
-	const struct boot_config *c = b->config;
+	struct image *initrd = b->config->initrd;
 	uint64_t top = b->ram->low;
 
-	if (!c->initrd || c->initrd_len == 0)
+	if (!initrd || initrd->len == 0)
 		return MAYFLY_OK;
 	if (top > b->kernel.initrd_max)
 		top = b->kernel.initrd_max;
 	top = page_down(top);
-	if (top < b->kernel.end || c->initrd_len > top - page_up(b->kernel.end))
+	if (top < b->kernel.end || initrd->len > top - page_up(b->kernel.end))
 		return fail(
 			err, MAYFLY_E_TOO_LARGE,
-			"initrd: its %zu MiB do not fit between the kernel's end at %llu MiB "
+			"initrd: its %llu MiB do not fit between the kernel's end at %llu MiB "
 			"and %llu MiB; give the machine more memory",
-			c->initrd_len >> 20, (unsigned long long)(b->kernel.end >> 20),
+			(unsigned long long)(initrd->len >> 20),
+			(unsigned long long)(b->kernel.end >> 20),
 			(unsigned long long)(top >> 20));
-	b->initrd = page_down(top - c->initrd_len);
-	put(b, b->initrd, c->initrd, c->initrd_len);
-	return MAYFLY_OK;
+	b->initrd = page_down(top - initrd->len);
+	b->initrd_len = initrd->len;
+	return image_place(initrd, 0, ram_span(b->ram, gpa(b->initrd), initrd->len),
+			   initrd->len, err);
 }
 
 static int put_cmdline(const struct boot *b, mayfly_error *err)
@@ -227,7 +229,7 @@ static void put_start_info(const struct boot *b)
 		.memory_map = MACHINE_MEMORY_MAP,
 		.memory_map_entries = b->nmemory,
 	};
-	struct start_module module = {.address = b->initrd, .size = b->config->initrd_len};
+	struct start_module module = {.address = b->initrd, .size = b->initrd_len};
 
 	if (b->initrd) {
 		info.nmodules = 1;
@@ -256,7 +258,7 @@ static void put_zero_page(const struct boot *b)
 	put(b, page + ZP_ACPI_RSDP, &b->rsdp, sizeof(b->rsdp));
 	put32(b, page + ZP_CMDLINE, MACHINE_CMDLINE);
 	put32(b, page + ZP_RAMDISK, (uint32_t)b->initrd);
-	put32(b, page + ZP_RAMDISK_SIZE, b->initrd ? (uint32_t)b->config->initrd_len : 0);
+	put32(b, page + ZP_RAMDISK_SIZE, (uint32_t)b->initrd_len);
 	put(b, page + ZP_E820_ENTRIES, &entries, sizeof(entries));
 	for (uint32_t i = 0; i < b->nmemory; i++) {
 		const struct start_memory *m = &b->memory[i];
@@ -301,7 +303,7 @@ int boot_prepare(const struct boot_config *config, const struct ram *ram, struct
 	if (ram->low < RAM_MIN)
 		return fail(err, MAYFLY_E_INVALID, "less memory than %llu MiB",
 			    (unsigned long long)(RAM_MIN >> 20));
-	if ((r = kernel_load(config->kernel, config->kernel_len, ram, &b.kernel, err)) ||
+	if ((r = kernel_load(config->kernel, ram, &b.kernel, err)) ||
 	    (r = place_initrd(&b, err)) || (r = put_cmdline(&b, err)) ||
 	    (r = put_acpi(&b, err)))
 		return r;

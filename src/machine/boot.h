@@ -22,10 +22,8 @@ enum boot_console { BOOT_CONSOLE_UNSAID, BOOT_CONSOLE_SERIAL, BOOT_CONSOLE_VIRTI
 enum boot_acpi { BOOT_ACPI_AUTO, BOOT_ACPI_ON, BOOT_ACPI_OFF };
 
 struct boot_config {
-	const uint8_t *kernel;
-	size_t kernel_len;
-	const uint8_t *initrd; /* may be NULL */
-	size_t initrd_len;
+	struct image *kernel;
+	struct image *initrd; /* may be NULL, or empty */
 	const char *cmdline; /* never NULL */
 	const struct boot_device *devices;
 	uint32_t ndevices;

@@ -4,18 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "core/random.h"
+#include "core/thread.h"
 #include "machine/boot.h"
 #include "machine/platform.h"
 
 #define DEFAULT_MEMORY ((uint64_t)256 << 20)
-/* Flags that say what the machine is made of. */
-#define CONFIG_FLAGS                                                                           \
-	(MAYFLY_MACHINE_RNG | MAYFLY_MACHINE_VIRTIO_CONSOLE | MAYFLY_MACHINE_LEGACY_VIRTIO)
 
 /* --- What it is to be --------------------------------------------------------------------- */
 
@@ -24,7 +21,7 @@ static struct machine_config config_of(const mayfly_machine_options *o)
 	return (struct machine_config){
 		.memory = o->memory ? o->memory : DEFAULT_MEMORY,
 		.cpus = o->cpus ? o->cpus : 1,
-		.flags = o->flags & CONFIG_FLAGS,
+		.flags = o->flags & MACHINE_CONFIG_FLAGS,
 		.ndisks = o->ndisks,
 		.nnics = o->nnics,
 		.nports = o->nports,
@@ -84,35 +81,19 @@ static int check_config(struct machine *m, mayfly_error *err)
 
 /* --- Kernels ------------------------------------------------------------------------------ */
 
-struct file_view {
-	const uint8_t *data;
-	size_t len;
-};
-
-static int view_file(const char *path, const char *what, struct file_view *out,
-		     mayfly_error *err)
+static int open_image(const char *path, const char *what, struct image *out, mayfly_error *err)
 {
 	/* Non-blocking: a FIFO in the file's place must not hang us. */
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
-	void *data;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return fail_errno(err, MAYFLY_E_IO, errno, "%s %s", what, path);
 	if (!S_ISREG(st.st_mode) || st.st_size == 0)
 		return fail(err, MAYFLY_E_IO, "%s %s: %s", what, path,
 			    S_ISREG(st.st_mode) ? "the file is empty" : "not a regular file");
-	data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (data == MAP_FAILED)
-		return fail_errno(err, MAYFLY_E_IO, errno, "%s %s", what, path);
-	*out = (struct file_view){data, (size_t)st.st_size};
+	*out = (struct image){.fd = take_fd(&fd), .len = (uint64_t)st.st_size};
 	return 0;
-}
-
-static void unview(struct file_view *view)
-{
-	if (view->data)
-		munmap((void *)(uintptr_t)view->data, view->len);
 }
 
 /* How many devices there will be: they are made later, but the command line tells of them. */
@@ -134,12 +115,35 @@ static uint32_t list_devices(const struct machine_config *c, struct boot_device 
 	return (uint32_t)n;
 }
 
-static int load_kernel(struct machine *m, const mayfly_machine_options *o, struct cpu_boot *out,
-		       mayfly_error *err)
+/*
+ * Loading. What takes long is done by a thread of its own, while KVM makes the VM and waits for
+ * grace periods of the kernel's.
+ */
+struct loading {
+	struct machine *m;
+	const mayfly_machine_options *o;
+	struct image kernel, initrd;
+	bool begun, apart;
+	pthread_t thread;
+	/* What comes of it. */
+	struct cpu_boot boot;
+	mayfly_error err;
+	int r;
+};
+
+/* Bytes to be copied from which on a thread is worth its while. */
+#define LOAD_APART ((uint64_t)1 << 20)
+#define LOAD_STACK ((size_t)256 << 10)
+
+static void *load(void *context)
 {
+	struct loading *l = context;
+	struct machine *m = l->m;
+	const mayfly_machine_options *o = l->o;
 	struct boot_device devices[VIRTIO_MMIO_MAX_DEVICES];
-	struct file_view kernel = {NULL, 0}, initrd = {NULL, 0};
 	struct boot_config config = {
+		.kernel = &l->kernel,
+		.initrd = &l->initrd,
 		.cmdline = o->cmdline ? o->cmdline : "",
 		.devices = devices,
 		.ndevices = list_devices(&m->config, devices),
@@ -151,23 +155,49 @@ static int load_kernel(struct machine *m, const mayfly_machine_options *o, struc
 		.console = o->flags & MAYFLY_MACHINE_VIRTIO_CONSOLE ? BOOT_CONSOLE_VIRTIO
 								    : BOOT_CONSOLE_SERIAL,
 	};
-	int r = view_file(o->kernel, "the kernel", &kernel, err);
 
-	if (r == 0 && o->initrd)
-		r = view_file(o->initrd, "the initrd", &initrd, err);
-	config.kernel = kernel.data;
-	config.kernel_len = kernel.len;
-	config.initrd = initrd.data;
-	config.initrd_len = initrd.len;
-	if (r == 0) {
-		r = boot_prepare(&config, &m->ram, out, err);
-		if (r < 0)
-			error_prefix(err, "%s", o->kernel);
+	l->r = boot_prepare(&config, &m->ram, &l->boot, &l->err);
+	if (l->r < 0)
+		error_prefix(&l->err, "%s", o->kernel);
+	if (l->kernel.mapped) {
+		m->mapped_first = (uint64_t)(l->kernel.mapped - m->ram.mem) / PAGE_SIZE;
+		m->mapped_end = (uint64_t)(l->kernel.mapped_end - m->ram.mem) / PAGE_SIZE;
 	}
-	unview(&kernel);
-	unview(&initrd);
 	timeline_mark(m->timeline, "images loaded");
-	return r;
+	return NULL;
+}
+
+/* Memory is there by now; load_end() is due whatever comes of it. */
+static int load_begin(struct loading *l, mayfly_error *err)
+{
+	uint64_t len;
+	int r = open_image(l->o->kernel, "the kernel", &l->kernel, err);
+
+	if (r == 0 && l->o->initrd)
+		r = open_image(l->o->initrd, "the initrd", &l->initrd, err);
+	if (r < 0)
+		return r;
+	l->kernel.stays = l->o->flags & MAYFLY_MACHINE_MAP_KERNEL;
+	len = l->initrd.len + (l->kernel.stays ? 0 : l->kernel.len);
+	l->begun = true;
+	l->apart = len >= LOAD_APART && thread_start(&l->thread, LOAD_STACK, load, l) == 0;
+	return 0;
+}
+
+/* `r`: what came of the VM; if that failed, nothing is loaded that has not been. */
+static int load_end(struct loading *l, int r, mayfly_error *err)
+{
+	if (l->apart)
+		pthread_join(l->thread, NULL);
+	else if (l->begun && r == 0)
+		load(l);
+	cleanup_close(&l->kernel.fd);
+	cleanup_close(&l->initrd.fd);
+	if (r < 0 || !l->begun)
+		return r;
+	if (l->r < 0 && err)
+		*err = l->err;
+	return l->r;
 }
 
 /* --- Life --------------------------------------------------------------------------------- */
@@ -217,7 +247,8 @@ static int make_vm(struct machine *m, mayfly_error *err)
 {
 	int r = hv_vm_new(m->hv, &m->vm, err);
 
-	if (r == 0)
+	/* A snapshot's many mappings would make creating the VM slower. */
+	if (r == 0 && m->snap)
 		r = machine_map_memory(m, m->snap, err);
 	if (r == 0)
 		r = machine_map_slots(m, err);
@@ -252,25 +283,29 @@ int machine_new(const struct hv_backend *hv, const mayfly_machine_options *o,
 		struct machine **out, mayfly_error *err)
 {
 	struct machine *m = calloc(1, sizeof(*m));
-	struct cpu_boot boot = {.mode = CPU_BOOT_PVH};
+	struct loading loading = {.m = m, .o = o, .kernel.fd = -1, .initrd.fd = -1};
 	int r;
 
 	if (!m)
 		return fail(err, MAYFLY_E_NOMEM, "no memory for a machine");
+	loading.boot.mode = CPU_BOOT_PVH;
 	r = init(m, hv, o, err);
-	boot.cpus = (uint32_t)m->config.cpus;
+	loading.boot.cpus = (uint32_t)m->config.cpus;
 	/* They get ready on other CPUs meanwhile. */
 	if (r == 0)
 		r = machine_start_helpers(m, o, err);
+	if (r == 0 && !m->snap)
+		r = machine_map_memory(m, NULL, err);
+	if (r == 0 && !m->snap)
+		r = load_begin(&loading, err);
 	if (r == 0)
 		r = make_vm(m, err);
-	if (r == 0 && !m->snap)
-		r = load_kernel(m, o, &boot, err);
+	r = load_end(&loading, r, err);
 	if (r == 0)
 		r = machine_make_devices(m, o, err);
 	timeline_mark(m->timeline, "devices made");
 	if (r == 0)
-		r = make_cpus(m, &boot, err);
+		r = make_cpus(m, &loading.boot, err);
 	if (r == 0 && m->snap)
 		r = machine_load(m, m->snap, err);
 	if (r < 0) {
@@ -307,11 +342,8 @@ void machine_free(struct machine *m)
 
 void machine_event(struct machine *m, const char *name)
 {
-	mayfly_event event = {.size = sizeof(event), .name = name};
-	struct timespec now;
+	mayfly_event event = {.size = sizeof(event), .name = name, .when_ns = clock_now()};
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	event.when_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	timeline_mark_at(m->timeline, event.when_ns, name);
 	if (m->event)
 		m->event(m->event_context, &event);

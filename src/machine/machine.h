@@ -62,11 +62,15 @@ enum machine_stop {
 	STOP_FAILED /* `failure` */
 };
 
+/* The flags that say what a machine is made of. */
+#define MACHINE_CONFIG_FLAGS                                                                   \
+	(MAYFLY_MACHINE_RNG | MAYFLY_MACHINE_VIRTIO_CONSOLE | MAYFLY_MACHINE_LEGACY_VIRTIO)
+
 /* What a machine is made of; kept in snapshots, whose machines have the same. */
 struct machine_config {
 	uint64_t memory;
 	uint64_t cpus;
-	uint64_t flags; /* MAYFLY_MACHINE_, those that say what it is made of */
+	uint64_t flags; /* of MACHINE_CONFIG_FLAGS */
 	uint64_t ndisks, nnics, nports;
 };
 
@@ -85,6 +89,8 @@ struct machine {
 	pid_t owner;   /* the process that made it */
 	void *mapping; /* of ram.mem, with what is before it for the sake of alignment */
 	uint64_t mapping_len;
+	/* Pages of which some are the kernel's file: they hold something untouched, too. */
+	uint64_t mapped_first, mapped_end;
 	struct bus ports;
 	struct bus memory; /* where there is no RAM */
 	struct loop *loop;

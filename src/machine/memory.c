@@ -4,11 +4,12 @@
  * touched. A machine from a snapshot has the snapshot's file mapped over it, privately, where
  * the file holds something; where it holds nothing the mapping stays anonymous, because a page
  * of a file's hole would be there twice, in the file's cache and, once written, in the machine.
+ * The loader may map parts of a kernel's file in the same way (loader/image.h).
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/mman.h>
 
+#include "core/pagemap.h"
 #include "machine/machine.h"
 
 /* So that huge pages of the host's can hold the guest's. */
@@ -20,10 +21,7 @@
 #define GAP_PAGES 64
 #define MAX_PIECES 256
 
-/* /proc/self/pagemap (Documentation/admin-guide/mm/pagemap.rst). */
-#define PAGEMAP_PRESENT ((uint64_t)1 << 63)
-#define PAGEMAP_SWAPPED ((uint64_t)1 << 62)
-#define PAGEMAP_FILE ((uint64_t)1 << 61)
+/* Pages that are looked up in the pagemap at once. */
 #define PAGEMAP_RUN 512
 
 /*
@@ -128,30 +126,18 @@ int machine_map_slots(struct machine *m, mayfly_error *err)
 
 /* --- Saving ------------------------------------------------------------------------------- */
 
-/* What the kernel knows of `count` pages from `first` on. False: it does not tell. */
-static bool read_pagemap(const struct machine *m, int pagemap, uint64_t first, uint64_t count,
-			 uint64_t *entries)
-{
-	uint64_t number = (uint64_t)(uintptr_t)m->ram.mem / PAGE_SIZE + first;
-	ssize_t want = (ssize_t)(count * sizeof(entries[0]));
-
-	return pagemap >= 0 && pread(pagemap, entries, (size_t)want,
-				     (off_t)(number * sizeof(entries[0]))) == want;
-}
-
 uint64_t machine_own_memory(const struct machine *m)
 {
-	_cleanup_close_ int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int pagemap = pagemap_open();
 	uint64_t pages = m->ram.len / PAGE_SIZE, entries[PAGEMAP_RUN], n = 0;
 
 	for (uint64_t first = 0; first < pages; first += PAGEMAP_RUN) {
 		uint64_t count = pages - first < PAGEMAP_RUN ? pages - first : PAGEMAP_RUN;
 
-		if (!read_pagemap(m, pagemap, first, count, entries))
+		if (!pagemap_read(pagemap, m->ram.mem + first * PAGE_SIZE, count, entries))
 			break;
 		for (uint64_t i = 0; i < count; i++)
-			if ((entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) &&
-			    !(entries[i] & PAGEMAP_FILE))
+			if (pagemap_is_own(entries[i]))
 				n++;
 	}
 	return n * PAGE_SIZE;
@@ -162,16 +148,17 @@ static void find_pages(struct machine *m, int pagemap, uint64_t first, uint64_t 
 		       bool *there)
 {
 	uint64_t entries[PAGEMAP_RUN];
-	bool known = read_pagemap(m, pagemap, first, count, entries);
+	bool known = pagemap_read(pagemap, m->ram.mem + first * PAGE_SIZE, count, entries);
 
 	for (uint64_t i = 0; i < count; i++)
-		there[i] = !known || (entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) ||
+		there[i] = !known || pagemap_is_there(entries[i]) ||
+			   (first + i >= m->mapped_first && first + i < m->mapped_end) ||
 			   (m->snap && bitmap_test(m->snap->present, first + i));
 }
 
 int machine_save_memory(struct machine *m, struct snapshot_builder *b, mayfly_error *err)
 {
-	_cleanup_close_ int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int pagemap = pagemap_open();
 	uint64_t pages = m->ram.len / PAGE_SIZE;
 	bool there[PAGEMAP_RUN];
 	int r = 0;

@@ -18,6 +18,7 @@
 #define MEMORY ((uint64_t)16 << 20)
 
 static struct kernel_file file;
+static struct image kernel, initrd;
 static struct boot_config config;
 static struct cpu_boot boot;
 static mayfly_error err;
@@ -30,8 +31,10 @@ static int setup_of(uint64_t low, uint64_t len)
 
 	ram = (struct ram){.mem = mem, .low = low, .len = len};
 	kernel_file_elf(&file);
+	kernel = (struct image){.data = file.data, .len = file.len};
+	initrd = (struct image){.data = NULL};
 	config = (struct boot_config){
-		.kernel = file.data, .kernel_len = file.len, .cmdline = "", .cpus = 1};
+		.kernel = &kernel, .initrd = &initrd, .cmdline = "", .cpus = 1};
 	return mem == MAP_FAILED ? -1 : 0;
 }
 
@@ -118,36 +121,34 @@ static void memory_beyond_the_devices_is_listed(void **state)
 
 static void initrd_is_a_module_at_the_top_of_memory(void **state)
 {
-	uint8_t initrd[5000];
+	uint8_t bytes[5000];
 	uint64_t module, address;
 
 	(void)state;
-	memset(initrd, 7, sizeof(initrd));
-	config.initrd = initrd;
-	config.initrd_len = sizeof(initrd);
+	memset(bytes, 7, sizeof(bytes));
+	initrd = (struct image){.data = bytes, .len = sizeof(bytes)};
 	prepare();
 	assert_int_equal(get(boot.info + 12, 4), 1);
 	module = get(boot.info + 16, 8);
 	address = get(module, 8);
-	assert_int_equal(get(module + 8, 8), sizeof(initrd));
+	assert_int_equal(get(module + 8, 8), sizeof(bytes));
 	assert_int_equal(address, MEMORY - 8192);
-	assert_memory_equal(ram.mem + address, initrd, sizeof(initrd));
+	assert_memory_equal(ram.mem + address, bytes, sizeof(bytes));
 }
 
 static void initrd_that_does_not_fit_is_refused(void **state)
 {
-	uint8_t *initrd = calloc(1, MEMORY);
+	uint8_t *bytes = calloc(1, MEMORY);
 
 	(void)state;
-	config.initrd = initrd;
-	config.initrd_len = MEMORY - KERNEL_ADDRESS - KERNEL_MEMSZ;
+	initrd = (struct image){.data = bytes, .len = MEMORY - KERNEL_ADDRESS - KERNEL_MEMSZ};
 	prepare();
-	config.initrd_len++;
+	initrd.len++;
 	assert_int_equal(boot_prepare(&config, &ram, &boot, &err), MAYFLY_E_TOO_LARGE);
 	assert_non_null(strstr(err.message, "initrd"));
-	config.initrd_len = SIZE_MAX;
+	initrd.len = SIZE_MAX;
 	assert_int_equal(boot_prepare(&config, &ram, &boot, &err), MAYFLY_E_TOO_LARGE);
-	free(initrd);
+	free(bytes);
 }
 
 static void gdt_has_flat_segments_and_a_busy_task(void **state)
@@ -174,15 +175,14 @@ static void numbers_of_cpus_that_cannot_be_are_refused(void **state)
 
 static void zero_page_holds_the_header_and_what_a_loader_fills_in(void **state)
 {
-	uint8_t initrd[100] = {1};
+	uint8_t bytes[100] = {1};
 
 	(void)state;
 	kernel_file_bzimage(&file);
-	config.kernel_len = file.len;
+	kernel.len = file.len;
 	config.cmdline = "root=/dev/vda";
 	config.bare = true;
-	config.initrd = initrd;
-	config.initrd_len = sizeof(initrd);
+	initrd = (struct image){.data = bytes, .len = sizeof(bytes)};
 	prepare();
 	assert_int_equal(boot.mode, CPU_BOOT_LINUX64);
 	assert_int_equal(boot.entry, KERNEL_ADDRESS + 0x200);
@@ -192,7 +192,7 @@ static void zero_page_holds_the_header_and_what_a_loader_fills_in(void **state)
 	assert_string_equal(ram_span(&ram, gpa(get(boot.info + 0x228, 4)), 14),
 			    "root=/dev/vda");
 	assert_int_equal(get(boot.info + 0x218, 4), MEMORY - 4096);
-	assert_int_equal(get(boot.info + 0x21c, 4), sizeof(initrd));
+	assert_int_equal(get(boot.info + 0x21c, 4), sizeof(bytes));
 	assert_int_equal(get(boot.info + 0x1e8, 1), 4);
 	assert_int_equal(get(boot.info + 0x2d0 + 3 * 20, 8), 0x100000);
 	assert_int_equal(get(boot.info + 0x2d0 + 3 * 20 + 16, 4), 1);
@@ -204,7 +204,7 @@ static void page_tables_map_four_gib_to_themselves(void **state)
 {
 	(void)state;
 	kernel_file_bzimage(&file);
-	config.kernel_len = file.len;
+	kernel.len = file.len;
 	prepare();
 	for (uint64_t va = 0; va < (uint64_t)4 << 30; va += (uint64_t)77 << 21) {
 		uint64_t e = get(boot.cr3 + (va >> 39) * 8, 8);
@@ -413,7 +413,7 @@ static void command_line_that_linux_would_cut_off_is_refused(void **state)
 	config.bare = true;
 	prepare(); /* a kernel of nobody we know */
 	kernel_file_bzimage(&file);
-	config.kernel_len = file.len;
+	kernel.len = file.len;
 	assert_int_equal(boot_prepare(&config, &ram, &boot, &err), MAYFLY_E_TOO_LARGE);
 	text[2047] = '\0';
 	prepare();

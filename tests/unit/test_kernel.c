@@ -38,7 +38,9 @@ static int teardown(void **state)
 
 static int load(void)
 {
-	return kernel_load(file.data, file.len, &ram, &kernel, &err);
+	struct image image = {.data = file.data, .len = file.len};
+
+	return kernel_load(&image, &ram, &kernel, &err);
 }
 
 /* Refused with this code, a message that contains `text`, and *out untouched. */
@@ -99,6 +101,22 @@ static void note_among_others_is_found_and_tells_the_system(void **state)
 	assert_int_equal(load(), MAYFLY_OK);
 	assert_int_equal(kernel.entry, KERNEL_ADDRESS + 4);
 	assert_int_equal(kernel.system, KERNEL_NETBSD);
+}
+
+/* A property note, which compilers put into what they link: its descriptor lies at 16. */
+static void notes_of_a_segment_aligned_to_8_are_read(void **state)
+{
+	static const uint8_t property[32] = {4, 0, 0, 0, 16,  0,   0,  0,
+					     5, 0, 0, 0, 'G', 'N', 'U'};
+
+	(void)state;
+	kernel_file_elf(&file);
+	memmove(file.notes + sizeof(property), file.notes, 20);
+	memcpy(file.notes, property, sizeof(property));
+	file.note->p_filesz += sizeof(property);
+	file.note->p_align = 8;
+	assert_int_equal(load(), MAYFLY_OK);
+	assert_int_equal(kernel.entry, KERNEL_ADDRESS + 4);
 }
 
 static void vmlinux_without_note_is_entered_in_64_bit_mode(void **state)
@@ -344,6 +362,7 @@ int main(void)
 		TEST(elf_is_loaded_at_its_physical_address),
 		TEST(elf32_is_loaded_likewise),
 		TEST(note_among_others_is_found_and_tells_the_system),
+		TEST(notes_of_a_segment_aligned_to_8_are_read),
 		TEST(vmlinux_without_note_is_entered_in_64_bit_mode),
 		TEST(elf_without_a_way_in_is_refused),
 		TEST(other_files_are_refused),
