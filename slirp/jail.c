@@ -20,6 +20,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "core/sanitized.h"
+
 #define NOBODY 65534 /* Debian's base-passwd, and the kernel's overflow ID */
 #define RESOLV_CONF "/etc/resolv.conf"
 /* What a call that opens a file just to read it does not ask for. */
@@ -30,18 +32,6 @@
  * them, and for what waits to be sent. libslirp ends where malloc fails.
  */
 #define MAX_MEMORY ((rlim_t)512 << 20)
-
-/* The sanitizers take terabytes of addresses, and do things of their own. */
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 static const char *limit(void)
 {

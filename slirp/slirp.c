@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "filter.h"
 #include "jail.h"
 #include "machine/slirp_protocol.h"
@@ -48,14 +48,6 @@ struct helper {
 	uint8_t changed[MAX_FRAME];
 };
 
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* --- what libslirp calls ------------------------------------------------------------------------ */
 
 static ssize_t send_packet(const void *frame, size_t len, void *opaque)
@@ -65,7 +57,7 @@ static ssize_t send_packet(const void *frame, size_t len, void *opaque)
 	if (len > sizeof(h->changed))
 		return (ssize_t)len;
 	memcpy(h->changed, frame, len);
-	filter_to_guest(&h->filter, h->changed, len, now());
+	filter_to_guest(&h->filter, h->changed, len, clock_now());
 	h->frames++;
 	/* A frame that finds no room is lost, as on any network. */
 	if (send(GUEST_FD, h->changed, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno == EAGAIN)
@@ -82,7 +74,7 @@ static void guest_error(const char *message, void *opaque)
 static int64_t clock_get_ns(void *opaque)
 {
 	(void)opaque;
-	return (int64_t)now();
+	return (int64_t)clock_now();
 }
 
 /* We ask libslirp for all its descriptors before each poll(2). */
@@ -176,7 +168,7 @@ static void take_frames(struct helper *h)
 		if (len < 0)
 			return;
 		h->frames++;
-		if (filter_from_guest(&h->filter, h->frame, (size_t)len, now()))
+		if (filter_from_guest(&h->filter, h->frame, (size_t)len, clock_now()))
 			slirp_input(h->slirp, h->frame, (int)len);
 	}
 }

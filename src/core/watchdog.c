@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/watchdog.h"
 
-#include <errno.h>
 #include <pthread.h>
-#include <signal.h>
-#include <time.h>
+
+#include "core/clock.h"
+#include "core/thread.h"
 
 static struct {
 	pthread_mutex_t lock;
@@ -13,14 +13,6 @@ static struct {
 	struct watchdog_entry *entries;
 	uint64_t next; /* when the thread will look again at the latest; atomic */
 } dog = {.lock = PTHREAD_MUTEX_INITIALIZER, .next = WATCHDOG_NEVER};
-
-uint64_t watchdog_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* The earliest deadline, after calling those that have passed. */
 static uint64_t scan(uint64_t now)
@@ -46,8 +38,7 @@ static uint64_t scan(uint64_t now)
 
 static void sleep_until(uint64_t when)
 {
-	struct timespec t = {.tv_sec = (time_t)(when / 1000000000u),
-			     .tv_nsec = (long)(when % 1000000000u)};
+	struct timespec t = clock_timespec(when);
 
 	if (when == WATCHDOG_NEVER)
 		pthread_cond_wait(&dog.wake, &dog.lock);
@@ -67,9 +58,9 @@ static void *run(void *unused)
 		 * look misses sees the claim and takes the lock to wake us.
 		 */
 		__atomic_store_n(&dog.next, WATCHDOG_NEVER, __ATOMIC_SEQ_CST);
-		earliest = scan(watchdog_now());
+		earliest = scan(clock_now());
 		__atomic_store_n(&dog.next, earliest, __ATOMIC_SEQ_CST);
-		if (earliest > watchdog_now())
+		if (earliest > clock_now())
 			sleep_until(earliest);
 	}
 	return NULL;
@@ -84,13 +75,11 @@ static void forget_in_child(void)
 	dog.next = WATCHDOG_NEVER;
 }
 
-/* With the lock held. The host's signals are none of the thread's business. */
+/* With the lock held. */
 static int start(mayfly_error *err)
 {
 	static bool once;
 	pthread_condattr_t attr;
-	sigset_t all, old;
-	pthread_t thread;
 	int r;
 
 	pthread_condattr_init(&attr);
@@ -100,14 +89,10 @@ static int start(mayfly_error *err)
 	if (!once)
 		pthread_atfork(NULL, NULL, forget_in_child);
 	once = true;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&thread, NULL, run, NULL);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	r = thread_start(NULL, 0, run, NULL);
 	if (r)
 		return fail_errno(err, MAYFLY_E_NOMEM, r,
 				  "starting the thread that keeps time limits");
-	pthread_detach(thread);
 	dog.running = true;
 	return 0;
 }

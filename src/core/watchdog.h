@@ -21,9 +21,6 @@ struct watchdog_entry {
 	uint64_t (*expired)(struct watchdog_entry *entry, uint64_t now);
 };
 
-/* CLOCK_MONOTONIC, ns. */
-uint64_t watchdog_now(void);
-
 /* Put under watch, unarmed; starts the thread. Errors: NOMEM. */
 int watchdog_add(struct watchdog_entry *entry, mayfly_error *err);
 /* Afterwards `expired` is not called and not running. */

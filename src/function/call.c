@@ -89,11 +89,6 @@ static const char *keep(mayfly_sandbox *sb, const char *data, uint64_t len)
 	return sb->kept;
 }
 
-static int no_copy(mayfly_sandbox *sb, mayfly_error *err)
-{
-	return fault_hypervisor(sb, fail(err, MAYFLY_E_NOMEM, "no memory for a result"), err);
-}
-
 static int result_string(mayfly_sandbox *sb, const char *what, uint64_t va, mayfly_value *out,
 			 mayfly_error *err)
 {
@@ -117,7 +112,7 @@ static int result_string(mayfly_sandbox *sb, const char *what, uint64_t va, mayf
 			what, (unsigned long long)va, (unsigned long long)max);
 	s = keep(sb, s, (uint64_t)len);
 	if (!s)
-		return no_copy(sb, err);
+		return fault_no_memory(sb, "a result", err);
 	out->as.string.data = s;
 	out->as.string.len = s == sb->kept ? strlen(s) : (size_t)len;
 	return 0;
@@ -137,7 +132,7 @@ static int result_bytes(mayfly_sandbox *sb, const char *what, uint64_t va, uint6
 		hot_park(sb);
 	data = keep(sb, data, len);
 	if (!data)
-		return no_copy(sb, err);
+		return fault_no_memory(sb, "a result", err);
 	out->as.bytes.data = data;
 	out->as.bytes.len = len;
 	return 0;

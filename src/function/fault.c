@@ -418,3 +418,8 @@ int fault_hypervisor(mayfly_sandbox *sb, int code, mayfly_error *err)
 	sb->fault_code = code;
 	return code;
 }
+
+int fault_no_memory(mayfly_sandbox *sb, const char *what, mayfly_error *err)
+{
+	return fault_hypervisor(sb, fail(err, MAYFLY_E_NOMEM, "no memory for %s", what), err);
+}

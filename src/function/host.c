@@ -126,12 +126,6 @@ static void host_call_fini(struct host_call *c)
 		free(c->copies[i]);
 }
 
-static int no_copy(mayfly_sandbox *sb, mayfly_error *err)
-{
-	return fault_hypervisor(
-		sb, fail(err, MAYFLY_E_NOMEM, "no memory for what the guest passes"), err);
-}
-
 /*
  * A copy: the host function may call the guest again, which could then take the terminating NUL
  * away from under it; or the guest is running at this moment.
@@ -150,7 +144,7 @@ static int take_string(mayfly_sandbox *sb, const struct manifest_import *import,
 			i + 1, import->name, (unsigned long long)va);
 	c->copies[i] = malloc((size_t)len + 1);
 	if (!c->copies[i])
-		return no_copy(sb, err);
+		return fault_no_memory(sb, "what the guest passes", err);
 	memcpy(c->copies[i], s, (size_t)len);
 	c->copies[i][len] = '\0';
 	c->args[i].as.string.data = c->copies[i];
@@ -188,7 +182,7 @@ static int take_bytes(mayfly_sandbox *sb, const struct manifest_import *import, 
 			i + 1, import->name, (unsigned long long)len, (unsigned long long)va);
 	data = hold(sb, data, len, &c->copies[i]);
 	if (!data)
-		return no_copy(sb, err);
+		return fault_no_memory(sb, "what the guest passes", err);
 	c->args[i].as.bytes.data = data;
 	c->args[i].as.bytes.len = len;
 	return 0;
@@ -394,7 +388,7 @@ static int serve_print(mayfly_sandbox *sb, mayfly_error *err)
 				      (unsigned long long)len, (unsigned long long)va);
 	text = hold(sb, text, len, &copy);
 	if (!text)
-		return no_copy(sb, err);
+		return fault_no_memory(sb, "what the guest passes", err);
 	if (sb->print && len)
 		sb->print(sb->print_context, text, len);
 	sb->call->ret[0] = sb->print ? 1 : 0;

@@ -4,12 +4,13 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "core/clock.h"
+#include "core/thread.h"
 #include "function/sandbox.h"
 
 /* A guest that is to leave gets so long, busy hosts considered, before it is stopped. */
@@ -92,20 +93,10 @@ static void *run_vcpu(void *arg)
 	}
 }
 
-/* The host's signals are none of the thread's business. */
 static int start_thread(struct hot *hot, mayfly_error *err)
 {
-	pthread_attr_t attr;
-	sigset_t all, old;
-	int r;
+	int r = thread_start(&hot->thread, STACK, run_vcpu, hot);
 
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&hot->thread, &attr, run_vcpu, hot);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
 	if (r)
 		return fail_errno(err, MAYFLY_E_NOMEM, r, "starting the thread of a vCPU");
 	if (pthread_getcpuclockid(hot->thread, &hot->clock))
@@ -124,13 +115,13 @@ static uint64_t pause_rate(void)
 
 	/* The quickest of some: whatever else runs makes it slower only. */
 	for (int i = 0; !rate || i < 4; i++) {
-		uint64_t start = watchdog_now(), took, found;
+		uint64_t start = clock_now(), took, found;
 
 		if (rate && !i)
 			return rate;
 		for (uint64_t n = 0; n < count; n++)
 			cpu_pause();
-		took = watchdog_now() - start;
+		took = clock_now() - start;
 		found = count * 1000000u / (took ? took : 1);
 		if (found > rate)
 			rate = found ? found : 1;
@@ -190,7 +181,7 @@ static void release(struct hot *hot)
 	if (__atomic_load_n(&hot->armed, __ATOMIC_SEQ_CST))
 		return;
 	__atomic_store_n(&hot->armed, 1, __ATOMIC_SEQ_CST);
-	watchdog_arm(&hot->watch, watchdog_now() + hot->overstay_ns);
+	watchdog_arm(&hot->watch, clock_now() + hot->overstay_ns);
 }
 
 /* In the kernel, until the vCPU is parked or `timeout`, if any, is over. */
@@ -417,8 +408,8 @@ static bool rest(mayfly_sandbox *sb, uint64_t patience_ns)
 	if (state_of(hot) == HOT_PARKED)
 		return is_gate_exit(hot);
 	send_out(sb);
-	until = watchdog_now() + patience_ns;
-	while (state_of(hot) == HOT_RUNNING && watchdog_now() < until) {
+	until = clock_now() + patience_ns;
+	while (state_of(hot) == HOT_RUNNING && clock_now() < until) {
 		if (left) {
 			left--;
 			cpu_pause();

@@ -7,9 +7,10 @@
 #include "function/pool.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
-#include <time.h>
+
+#include "core/clock.h"
+#include "core/thread.h"
 
 #define DEFAULT_LIMIT 64
 
@@ -59,23 +60,33 @@ static void put_ready(mayfly_pool *pool, mayfly_sandbox *sb)
 	pthread_cond_signal(&pool->freed);
 }
 
-/* With the lock held, which it drops meanwhile; `live` was counted by the caller. */
-static int make_ready(mayfly_pool *pool, mayfly_error *err)
+/* With the lock held, which it drops meanwhile. */
+static int make_one_more(mayfly_pool *pool, mayfly_sandbox **out, mayfly_error *err)
 {
-	mayfly_sandbox *sb;
 	int r;
 
+	pool->live++;
 	pthread_mutex_unlock(&pool->lock);
-	r = make(pool, &sb, err);
+	r = make(pool, out, err);
 	pthread_mutex_lock(&pool->lock);
 	if (r < 0) {
 		pool->live--;
 		pthread_cond_signal(&pool->freed);
-		return r;
+	} else {
+		pool->made++;
 	}
-	pool->made++;
-	put_ready(pool, sb);
-	return 0;
+	return r;
+}
+
+/* Likewise. */
+static int make_ready(mayfly_pool *pool, mayfly_error *err)
+{
+	mayfly_sandbox *sb;
+	int r = make_one_more(pool, &sb, err);
+
+	if (r == 0)
+		put_ready(pool, sb);
+	return r;
 }
 
 static bool wants_more(const mayfly_pool *pool)
@@ -93,7 +104,6 @@ static void *keep_ready(void *arg)
 			pthread_cond_wait(&pool->wanted, &pool->lock);
 			continue;
 		}
-		pool->live++;
 		/*
 		 * Out of something: acquire will report it; try again when somebody takes one.
 		 */
@@ -104,16 +114,10 @@ static void *keep_ready(void *arg)
 	return NULL;
 }
 
-/* The host's signals are none of the thread's business. */
 static int start_thread(mayfly_pool *pool, mayfly_error *err)
 {
-	sigset_t all, old;
-	int r;
+	int r = thread_start(&pool->thread, 0, keep_ready, pool);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&pool->thread, NULL, keep_ready, pool);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (r)
 		return fail_errno(err, MAYFLY_E_NOMEM, r, "starting the pool's thread");
 	pool->has_thread = true;
@@ -224,7 +228,6 @@ int pool_fill(mayfly_pool *pool, uint32_t count, mayfly_error *err)
 
 	pthread_mutex_lock(&pool->lock);
 	while (r == 0 && pool->nready < count && pool->live < pool->limit) {
-		pool->live++;
 		r = make_ready(pool, err);
 	}
 	pthread_mutex_unlock(&pool->lock);
@@ -235,13 +238,12 @@ static int wait_for_one(mayfly_pool *pool, uint64_t wait_ns, mayfly_error *err)
 {
 	uint64_t until;
 
-	if (add_overflows(watchdog_now(), wait_ns, &until))
+	if (add_overflows(clock_now(), wait_ns, &until))
 		until = UINT64_MAX;
 	while (!pool->nready && pool->live >= pool->limit) {
-		struct timespec t = {.tv_sec = (time_t)(until / 1000000000u),
-				     .tv_nsec = (long)(until % 1000000000u)};
+		struct timespec t = clock_timespec(until);
 
-		if (!wait_ns || watchdog_now() >= until)
+		if (!wait_ns || clock_now() >= until)
 			return fail(err, MAYFLY_E_LIMIT,
 				    "all %u sandboxes of the pool are lent out", pool->limit);
 		if (until == UINT64_MAX)
@@ -263,16 +265,7 @@ int pool_acquire(mayfly_pool *pool, uint64_t wait_ns, mayfly_sandbox **out, mayf
 		sb = pool->ready[--pool->nready];
 		pool->hits++;
 	} else if (r == 0) {
-		pool->live++;
-		pthread_mutex_unlock(&pool->lock);
-		r = make(pool, &sb, err);
-		pthread_mutex_lock(&pool->lock);
-		if (r < 0) {
-			pool->live--;
-			pthread_cond_signal(&pool->freed);
-		} else {
-			pool->made++;
-		}
+		r = make_one_more(pool, &sb, err);
 	}
 	if (r == 0) {
 		pool->lent++;

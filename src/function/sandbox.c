@@ -3,7 +3,8 @@
 
 #include <sched.h>
 #include <string.h>
-#include <time.h>
+
+#include "core/clock.h"
 
 /* How many read-only pages a warm-up reads; each costs KVM some microseconds. */
 #define WARM_SHARED_PAGES 96
@@ -59,16 +60,6 @@ bool sandbox_stop_requested(const mayfly_sandbox *sb)
 	return load_state(sb) % RUN_STATES != RUN_RUNNING;
 }
 
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec t;
-
-	/* A thread's clock is gone when the thread is: then it uses no more. */
-	if (clock_gettime(clock, &t) < 0)
-		return 0;
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /*
  * How long it takes at the least to use so much CPU time: two threads do in half of it, and are
  * looked at again then; not forever closer.
@@ -81,7 +72,7 @@ static uint64_t soonest(uint64_t cpu_ns, clockid_t hot)
 /* CPU time of the threads that a call uses. On the calling thread. */
 static uint64_t call_cpu_ns(clockid_t hot)
 {
-	return clock_ns(CLOCK_THREAD_CPUTIME_ID) + (hot ? clock_ns(hot) : 0);
+	return clock_read(CLOCK_THREAD_CPUTIME_ID) + (hot ? clock_read(hot) : 0);
 }
 
 /* On the watchdog's thread. A CPU limit cannot be reached sooner than in the same wall time. */
@@ -104,8 +95,8 @@ static uint64_t limit_expired(struct watchdog_entry *entry, uint64_t now)
 	if (!limit)
 		return deadline;
 	hot = __atomic_load_n(&sb->call_hot_clock, __ATOMIC_RELAXED);
-	used = clock_ns(__atomic_load_n(&sb->call_clock, __ATOMIC_RELAXED)) +
-	       (hot ? clock_ns(hot) : 0) -
+	used = clock_read(__atomic_load_n(&sb->call_clock, __ATOMIC_RELAXED)) +
+	       (hot ? clock_read(hot) : 0) -
 	       __atomic_load_n(&sb->call_cpu_start, __ATOMIC_RELAXED);
 	if (used >= limit) {
 		sandbox_stop(sb, seen, MAYFLY_E_TIMEOUT, "CPU time limit");
@@ -118,7 +109,7 @@ static uint64_t limit_expired(struct watchdog_entry *entry, uint64_t now)
 /* Before the call is RUNNING, so that the watchdog finds it whole. Gives when to look first. */
 static uint64_t set_deadline(mayfly_sandbox *sb)
 {
-	uint64_t now = watchdog_now(), deadline, left;
+	uint64_t now = clock_now(), deadline, left;
 	clockid_t clock = 0, hot = hot_clock(sb);
 
 	if (!sb->timeout_ns || add_overflows(now, sb->timeout_ns, &deadline))

@@ -162,6 +162,8 @@ int fault_protocol(mayfly_sandbox *sb, mayfly_error *err, const char *format, ..
 int fault_exit(mayfly_sandbox *sb, const struct hv_exit *exit, mayfly_error *err);
 /* A failure of KVM_RUN itself, already in *err. */
 int fault_hypervisor(mayfly_sandbox *sb, int code, mayfly_error *err);
+/* NOMEM, where a call cannot go on without it. */
+int fault_no_memory(mayfly_sandbox *sb, const char *what, mayfly_error *err);
 
 /*
  * The registers of the guest's own code: as the vCPU has them or, after an exception on

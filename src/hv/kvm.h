@@ -9,6 +9,12 @@
 #include "arch/x86_64/cpuid.h"
 #include "hv/hv.h"
 
+/* Types of segments (SDM vol. 3, 3.4.5.1 and 3.5). */
+#define SEGMENT_CODE 11 /* execute, read, accessed */
+#define SEGMENT_DATA 3	/* read, write, accessed */
+#define SEGMENT_TSS_AVAILABLE 9
+#define SEGMENT_TSS_BUSY 11 /* VMX demands it (SDM vol. 3, 27.3.1.2) */
+
 struct kvm_host {
 	struct hv_host info;
 	int fd;		 /* /dev/kvm */
@@ -64,6 +70,9 @@ int kvm_arch_host_init(struct kvm_host *host, mayfly_error *err);
 /* A new vCPU's registers: CPUID, XCR0, MSRs at once; the rest is left for the first run. */
 int kvm_arch_vcpu_init(struct kvm_vcpu *vcpu, const struct cpu_setup *setup, mayfly_error *err);
 
+/* Of all addresses; code is for 64-bit mode or, as all else then, 32-bit. */
+struct kvm_segment kvm_flat_segment(uint16_t selector, uint8_t type, uint8_t dpl,
+				    bool long_mode);
 void kvm_put_leaf(struct kvm_cpuid_entry2 *entry, const struct cpuid_leaf *leaf);
 int kvm_vcpu_reset(struct hv_vcpu *vcpu, const struct cpu_setup *setup, mayfly_error *err);
 void kvm_vcpu_set_regs(struct hv_vcpu *vcpu, const struct cpu_regs *regs);

@@ -40,10 +40,6 @@
 #define LAPIC_EXTINT 0x700u
 #define LAPIC_NMI 0x400u
 
-#define SEGMENT_CODE 11 /* execute, read, accessed */
-#define SEGMENT_DATA 3	/* read, write, accessed */
-#define SEGMENT_TSS 11	/* busy: VMX demands it (SDM vol. 3, 27.3.1.2) */
-
 #define RFLAGS_FIXED 2u
 
 /* --- The VM ------------------------------------------------------------------------------- */
@@ -181,20 +177,6 @@ static int set_local_interrupts(struct kvm_vcpu *vcpu, mayfly_error *err)
 	return 0;
 }
 
-static struct kvm_segment flat_segment(uint16_t selector, uint8_t type, bool long_mode)
-{
-	return (struct kvm_segment){
-		.limit = 0xffffffff,
-		.selector = selector,
-		.type = type,
-		.present = 1,
-		.s = 1,
-		.g = 1,
-		.db = type == SEGMENT_DATA || !long_mode,
-		.l = type == SEGMENT_CODE && long_mode,
-	};
-}
-
 /*
  * The state at the entry (pvh.pandoc; boot.rst, "64-bit boot protocol"), to be loaded by the
  * first run.
@@ -207,11 +189,13 @@ static void set_entry(struct kvm_vcpu *vcpu, const struct cpu_boot *boot)
 
 	memset(regs, 0, sizeof(*regs));
 	memset(s, 0, sizeof(*s));
-	s->cs = flat_segment(CPU_BOOT_CS, SEGMENT_CODE, long_mode);
-	s->ds = flat_segment(CPU_BOOT_DS, SEGMENT_DATA, long_mode);
+	s->cs = kvm_flat_segment(CPU_BOOT_CS, SEGMENT_CODE, 0, long_mode);
+	s->ds = kvm_flat_segment(CPU_BOOT_DS, SEGMENT_DATA, 0, long_mode);
 	s->es = s->fs = s->gs = s->ss = s->ds;
-	s->tr = (struct kvm_segment){
-		.limit = 0x67, .selector = CPU_BOOT_TSS, .type = SEGMENT_TSS, .present = 1};
+	s->tr = (struct kvm_segment){.limit = 0x67,
+				     .selector = CPU_BOOT_TSS,
+				     .type = SEGMENT_TSS_BUSY,
+				     .present = 1};
 	s->ldt = (struct kvm_segment){.unusable = 1, .type = 2};
 	s->gdt.base = boot->gdt;
 	s->gdt.limit = boot->gdt_limit;

@@ -12,9 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <x86intrin.h>
 
+#include "core/clock.h"
 #include "core/codec.h"
 #include "hv/kvm.h"
 
@@ -22,9 +22,8 @@
 #define MAX_MSRS 512
 /* Frequencies that differ by less are two measurements of one (KVM's tsc_tolerance_ppm). */
 #define TSC_TOLERANCE_PPM 250u
-#define NS_PER_SECOND 1000000000u
 /* More than this nobody was away. */
-#define MAX_ELAPSED ((uint64_t)100 * 365 * 86400 * NS_PER_SECOND)
+#define MAX_ELAPSED ((uint64_t)100 * 365 * 86400 * NSEC_PER_SEC)
 
 #define MSR_TSC 0x10
 #define MSR_TSC_DEADLINE 0x6e0
@@ -214,6 +213,16 @@ int kvm_vcpu_save(struct hv_vcpu *base, struct writer *w, mayfly_error *err)
 	return 0;
 }
 
+/*
+ * KVM on SVM says that the guest's TSS is busy whatever it is (svm_get_segment()). It has to be
+ * set as available, as that of programs, for QEMU's emulation to honour its I/O bitmap.
+ */
+static void correct_tss(const struct kvm_vcpu *vcpu, struct kvm_sregs *s)
+{
+	if (strcmp(vcpu->host->info.kind, "svm") == 0 && s->tr.type == SEGMENT_TSS_BUSY)
+		s->tr.type = SEGMENT_TSS_AVAILABLE;
+}
+
 int kvm_vcpu_load(struct hv_vcpu *base, struct reader *r, mayfly_error *err)
 {
 	struct kvm_vcpu *vcpu = (struct kvm_vcpu *)base;
@@ -227,6 +236,8 @@ int kvm_vcpu_load(struct hv_vcpu *base, struct reader *r, mayfly_error *err)
 	for (size_t i = 0; i < ARRAY_SIZE(classes); i++) {
 		if (!get_exactly(r, buffer, classes[i].size))
 			return fail_damaged(err, "CPUs");
+		if (classes[i].set == KVM_SET_SREGS)
+			correct_tss(vcpu, (struct kvm_sregs *)buffer);
 		if (ioctl(vcpu->fd, classes[i].set, buffer) < 0)
 			return fail_errno(err,
 					  errno == EINVAL ? MAYFLY_E_UNSUPPORTED
@@ -257,14 +268,6 @@ struct saved_time {
 	uint64_t tsc_khz;
 };
 
-static uint64_t realtime_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * NS_PER_SECOND + (uint64_t)now.tv_nsec;
-}
-
 static uint64_t khz_of(struct kvm_vcpu *vcpu)
 {
 	int khz = ioctl(vcpu->fd, KVM_GET_TSC_KHZ, 0);
@@ -275,7 +278,7 @@ static uint64_t khz_of(struct kvm_vcpu *vcpu)
 static int save_time(struct kvm_vm *vm, struct writer *w, mayfly_error *err)
 {
 	struct kvm_clock_data clock = {.clock = 0};
-	struct saved_time t = {.realtime = realtime_ns()};
+	struct saved_time t = {.realtime = clock_read(CLOCK_REALTIME)};
 
 	if (ioctl(vm->fd, KVM_GET_CLOCK, &clock) < 0)
 		return fail_ioctl(err, "KVM_GET_CLOCK");
@@ -354,7 +357,8 @@ static int set_tsc(struct kvm_vcpu *vcpu, uint64_t tsc, uint64_t host_tsc, bool 
 
 static int load_time(struct kvm_vm *vm, const struct saved_time *t, mayfly_error *err)
 {
-	uint64_t real = realtime_ns(), elapsed = real > t->realtime ? real - t->realtime : 0;
+	uint64_t real = clock_read(CLOCK_REALTIME),
+		 elapsed = real > t->realtime ? real - t->realtime : 0;
 	struct kvm_clock_data clock = {.clock = t->clock};
 	uint64_t host_tsc = __rdtsc(), tsc;
 	int r = 0;

@@ -23,11 +23,6 @@
 #define MSR_KERNEL_GS_BASE 0xc0000102u
 #define MSR_TSC_AUX 0xc0000103u
 
-#define SEGMENT_CODE 11 /* execute, read, accessed */
-#define SEGMENT_DATA 3	/* read, write, accessed */
-#define SEGMENT_TSS_BUSY 11
-#define SEGMENT_TSS_AVAILABLE 9
-
 _Static_assert(sizeof(struct kvm_xsave) == CPU_XSAVE_BUFFER, "KVM's XSAVE image is one page");
 
 void kvm_put_leaf(struct kvm_cpuid_entry2 *e, const struct cpuid_leaf *l)
@@ -137,18 +132,19 @@ int kvm_arch_host_init(struct kvm_host *host, mayfly_error *err)
 	return 0;
 }
 
-static struct kvm_segment segment(uint16_t selector, uint8_t type)
+struct kvm_segment kvm_flat_segment(uint16_t selector, uint8_t type, uint8_t dpl,
+				    bool long_mode)
 {
 	return (struct kvm_segment){
 		.limit = 0xffffffff,
 		.selector = selector,
 		.type = type,
 		.present = 1,
-		.dpl = 3,
+		.dpl = dpl,
 		.s = 1,
 		.g = 1,
-		.db = type == SEGMENT_DATA,
-		.l = type == SEGMENT_CODE,
+		.db = type == SEGMENT_DATA || !long_mode,
+		.l = type == SEGMENT_CODE && long_mode,
 	};
 }
 
@@ -158,8 +154,8 @@ static void build_sregs(const struct kvm_host *host, const struct cpu_setup *set
 	const struct hv_host *info = &host->info;
 
 	memset(s, 0, sizeof(*s));
-	s->cs = segment(CPU_SEL_USER_CS, SEGMENT_CODE);
-	s->ss = segment(CPU_SEL_USER_SS, SEGMENT_DATA);
+	s->cs = kvm_flat_segment(CPU_SEL_USER_CS, SEGMENT_CODE, 3, true);
+	s->ss = kvm_flat_segment(CPU_SEL_USER_SS, SEGMENT_DATA, 3, true);
 	/* Null selectors, which 64-bit mode does not mind, and which PVM loads much faster. */
 	s->ds = s->es = s->fs = s->gs = (struct kvm_segment){.unusable = 1};
 	s->fs.base = setup->fs_base;
@@ -169,9 +165,8 @@ static void build_sregs(const struct kvm_host *host, const struct cpu_setup *set
 		.limit = setup->tss_limit,
 		.selector = CPU_SEL_TSS,
 		/*
-		 * VMX demands a busy TSS (SDM vol. 3, 26.3.1.2). AMD does not show the busy bit
-		 * there, and QEMU's emulation of SVM honours the I/O bitmap of an available one
-		 * only.
+		 * AMD does not show the busy bit there, and QEMU's emulation of SVM honours the
+		 * I/O bitmap of an available one only.
 		 */
 		.type = strcmp(info->kind, "svm") ? SEGMENT_TSS_BUSY : SEGMENT_TSS_AVAILABLE,
 		.present = 1,

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "core/clock.h"
 #include "core/codec.h"
 #include "linux/functions.h"
 #include "linux/mm_areas.h"
@@ -56,7 +57,7 @@ static int load_task_rest(struct task *t, struct reader *r)
 static int load_task(struct process *p, struct reader *r, mayfly_error *err)
 {
 	_cleanup_free_ uint8_t *xsave = aligned_alloc(64, CPU_XSAVE_BUFFER);
-	int tid = (int)get_count(r, INT32_MAX);
+	int tid = (int)get_count(r, PROCESS_TID_MAX);
 	struct cpu_setup setup;
 	struct cpu_regs regs;
 	uint64_t fs_base, gs_base;
@@ -106,12 +107,14 @@ static int save_tasks(struct process *p, struct writer *w, mayfly_error *err)
 
 static int load_tasks(struct process *p, struct reader *r, mayfly_error *err)
 {
-	int next_tid = (int)get_count(r, INT32_MAX), e = 0;
+	int next_tid = (int)get_count(r, PROCESS_TID_MAX), e = 0;
 	uint64_t count = get_count(r, PROG_MAX_VCPUS);
 
 	for (uint64_t i = 0; i < count && e == 0 && !r->bad; i++)
 		e = load_task(p, r, err);
 	p->next_tid = next_tid > PROCESS_PID ? next_tid : PROCESS_PID + 1;
+	if (process_has_task(p, p->next_tid))
+		r->bad = true;
 	if (e == 0 && !r->bad && !p->ntasks)
 		r->bad = true;
 	return e;
@@ -128,7 +131,7 @@ static void save_identity(struct process *p, struct writer *w)
 	put_u64(w, p->umask);
 	put_u64(w, p->main_va);
 	put_u64(w, p->pause_point);
-	put_u64(w, (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec);
+	put_u64(w, clock_ns(&now));
 	put_bytes(w, p->rlimits, sizeof(p->rlimits));
 }
 
@@ -138,12 +141,9 @@ static void save_identity(struct process *p, struct writer *w)
  */
 static void set_clock(struct process *p, uint64_t saved)
 {
-	struct timespec now;
-	uint64_t host;
+	uint64_t host = clock_now();
 	int64_t offset = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	host = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 	if (saved > host && saved < (uint64_t)INT64_MAX / 2)
 		offset = (int64_t)(saved - host);
 	vdso_clock_start(&p->clock, (struct vvar *)(void *)(p->mm.base + PROG_VVAR_GPA),

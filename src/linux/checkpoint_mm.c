@@ -1,20 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 
 #include "linux/checkpoint.h"
 #include "core/codec.h"
+#include "core/pagemap.h"
 #include "linux/mm_chunks.h"
 #include "linux/process.h"
 
 #define RUN_PAGES 64
-
-/* /proc/self/pagemap (Documentation/admin-guide/mm/pagemap.rst). */
-#define PAGEMAP_PRESENT ((uint64_t)1 << 63)
-#define PAGEMAP_SWAPPED ((uint64_t)1 << 62)
-#define PAGEMAP_FILE ((uint64_t)1 << 61)
 
 enum { NAME_NONE, NAME_HEAP, NAME_STACK };
 
@@ -50,13 +45,10 @@ static void find_pages(int pagemap, const struct area *a, const uint8_t *host, u
 		       bool *there)
 {
 	uint64_t entries[RUN_PAGES];
-	ssize_t want = (ssize_t)(count * sizeof(entries[0]));
-	off_t at = (off_t)((uint64_t)(uintptr_t)host / PAGE_SIZE * sizeof(entries[0]));
-	bool known = pagemap >= 0 && pread(pagemap, entries, (size_t)want, at) == want;
+	bool known = pagemap_read(pagemap, host, count, entries);
 
 	for (uint64_t i = 0; i < count; i++)
-		there[i] =
-			a->file || !known || (entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED));
+		there[i] = a->file || !known || pagemap_is_there(entries[i]);
 }
 
 /* One page; where the file behind it has ended there is nothing to save. */
@@ -152,7 +144,7 @@ int checkpoint_save_mm(struct process *p, struct snapshot_builder *b, struct wri
 		       mayfly_error *err)
 {
 	_cleanup_free_ uint8_t *buffer = aligned_alloc(PAGE_SIZE, PAGE_SIZE);
-	_cleanup_close_ int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int pagemap = pagemap_open();
 	struct saving s = {p, b, pagemap, buffer};
 	struct mm *mm = &p->mm;
 	int r = 0;
@@ -195,7 +187,8 @@ static void get_numbers(struct reader *r, struct mm *mm)
 	mm->phdr = get_u64(r);
 	mm->phnum = (uint16_t)get_count(r, UINT16_MAX);
 	mm->interp_base = get_u64(r);
-	if (mm->brk < mm->brk_start || mm->mmap_base < PROG_LOW_VA ||
+	if (mm->brk < mm->brk_start || mm->brk_start < PROG_LOW_VA ||
+	    mm->mmap_base < PROG_LOW_VA ||
 	    ((mm->mmap_base | mm->stack_top) & PAGE_MASK))
 		r->bad = true;
 }

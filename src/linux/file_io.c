@@ -159,9 +159,7 @@ int file_wait(struct task *t, struct file *file, short events, struct file_waite
 		 * would overflow, a datagram socket whose peer is full, input that another
 		 * process always takes first.
 		 */
-		struct timespec wake, pause = {.tv_nsec = SPIN_SLEEP_NS};
-		deadline_after(&pause, &wake);
-		r = task_sleep(t, &wake);
+		r = task_pause(t, SPIN_SLEEP_NS);
 		if (r < 0)
 			return w->timed ? -EINTR : -ERESTARTSYS;
 	}

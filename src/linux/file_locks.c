@@ -8,8 +8,9 @@
  * one description more, on which they all are; it goes when any descriptor of that inode is
  * closed, which is when Linux drops them.
  *
- * A grant that may not be written keeps the guest from disturbing others who use its files, so
- * locks there do not reach the host: with nothing to write, there is nothing they protect.
+ * A grant whose files may not be written, an overlay's too, keeps the guest from disturbing others
+ * who use them, so locks there do not reach the host: with nothing to write, there is nothing they
+ * protect.
  *
  * The ranges are kept here a second time, for their number is the guest's choice and each costs
  * the host's kernel memory.
@@ -183,6 +184,9 @@ static struct locked_inode *inode_get(struct files *files, struct file *file)
 	if (inode != NULL)
 		return inode;
 
+	/* One that is made while another thread closes the file stays. */
+	if (files->locked_count >= files->max)
+		return NULL;
 	inode = calloc(1, sizeof(*inode));
 	if (inode == NULL)
 		return NULL;
@@ -195,12 +199,14 @@ static struct locked_inode *inode_get(struct files *files, struct file *file)
 	inode->ino = st.st_ino;
 	inode->next = atomic_load(&files->locked_inodes);
 	atomic_store(&files->locked_inodes, inode);
+	files->locked_count++;
 	return inode;
 }
 
 static void inode_free(struct files *files, struct locked_inode *inode)
 {
 	ranges_free(files, inode->ranges);
+	files->locked_count--;
 	close(inode->fd);
 	free(inode);
 }
@@ -350,13 +356,9 @@ static int lock_set(struct files *files, struct file *file, bool ofd, const stru
 }
 
 /* Wait before another attempt, longer each time: the host tells no one that a lock is free. */
-static int pause_longer(struct task *t, struct timespec *pause)
+static int pause_longer(struct task *t, uint64_t *ns)
 {
-	struct timespec wake;
-	deadline_after(pause, &wake);
-	if (pause->tv_nsec < LAST_PAUSE_NS)
-		pause->tv_nsec *= 2;
-	return task_sleep(t, &wake) < 0 ? -ERESTARTSYS : 0;
+	return task_pause_longer(t, ns, LAST_PAUSE_NS) < 0 ? -ERESTARTSYS : 0;
 }
 
 int64_t fcntl_lock(struct task *t, struct file *file, int command, uint64_t va)
@@ -372,7 +374,7 @@ int64_t fcntl_lock(struct task *t, struct file *file, int command, uint64_t va)
 
 	bool ofd = is_ofd(command);
 	/* In a file that no one else has, only open files exclude each other. */
-	bool real = file_is_hosts(file) || (ofd && file->node != NULL && file->fd >= 0);
+	bool real = file_is_hosts(file) || (ofd && vfs_is_in_memory(file));
 	if (is_query(command)) {
 		if (!real)
 			lock.l_type = F_UNLCK;
@@ -383,7 +385,7 @@ int64_t fcntl_lock(struct task *t, struct file *file, int command, uint64_t va)
 	if (!real)
 		return 0;
 
-	struct timespec pause = {.tv_nsec = FIRST_PAUSE_NS};
+	uint64_t pause = FIRST_PAUSE_NS;
 	for (;;) {
 		r = lock_set(files, file, ofd, &lock);
 		if (r != -EAGAIN || command == F_SETLK || command == F_OFD_SETLK)
@@ -407,8 +409,8 @@ int64_t sys_flock(struct task *t, const uint64_t a[6])
 		return -EBADF;
 
 	int r = 0;
-	struct timespec pause = {.tv_nsec = FIRST_PAUSE_NS};
-	while (file->fd >= 0 && (file_is_hosts(file) || file->node != NULL) &&
+	uint64_t pause = FIRST_PAUSE_NS;
+	while (file->fd >= 0 && (file_is_hosts(file) || vfs_is_in_memory(file)) &&
 	       flock(file->fd, kind | LOCK_NB) < 0) {
 		r = -errno;
 		if (r == -EBADF) /* a directory that is open by O_PATH on the host */

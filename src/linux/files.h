@@ -14,6 +14,7 @@
 #ifndef MAYFLY_LINUX_FILES_H
 #define MAYFLY_LINUX_FILES_H
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -21,6 +22,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <time.h>
+
+/* A pipe may have the size that it has by default: more would be the host's memory. */
+#define PIPE_SIZE_MAX 65536
 
 struct task;
 struct process;
@@ -43,6 +47,17 @@ enum file_kind {
 	FILE_EPOLL,
 	FILE_PATH /* O_PATH */
 };
+
+/*
+ * What a failed call of the host's is to the guest, whose system is full where the host process
+ * has all the descriptors it may have.
+ */
+static inline int host_error(int e)
+{
+	if (e == EMFILE)
+		return -ENFILE;
+	return e > 0 ? -e : -EIO;
+}
 
 /* How the host descriptor is used so that nothing blocks the host thread for long. */
 enum file_io {
@@ -73,6 +88,7 @@ struct file {
 	bool counts_output; /* towards max_output */
 	char *path;	    /* the guest's, absolute, or "pipe:[7]", "anon_inode:[eventpoll]" */
 	uint64_t inode;	    /* of pipes and the like, unique in the process */
+	uint32_t areas;	    /* of the address space that it is mapped in; under mm->lock */
 
 	/* FILE_DIRECTORY. */
 	struct directory *dir;
@@ -124,6 +140,7 @@ struct files {
 	pthread_mutex_t record_lock;
 	struct locked_inode *_Atomic locked_inodes;
 	uint32_t lock_records;
+	uint32_t locked_count; /* of locked_inodes: each has a host descriptor */
 };
 
 int files_init(struct files *files, uint32_t max);

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 
 #include "linux/task.h"
+#include "linux/times.h"
 
 static int host_futex(uint32_t *word, int op, uint32_t value, uint64_t value2, uint32_t *word2,
 		      uint32_t value3)
@@ -52,7 +53,7 @@ static int64_t futex_wait(struct task *t, const uint64_t a[6], bool absolute)
 	if (mm_get(&t->process->mm, &limit, a[3]) < 0)
 		return -EFAULT;
 	if (absolute) {
-		if (limit.tv_sec < 0 || limit.tv_nsec < 0 || limit.tv_nsec >= 1000000000)
+		if (!time_is_valid(&limit))
 			return -EINVAL;
 		return wait_on(t, a[0], (uint32_t)a[2],
 			       realtime ? CLOCK_REALTIME : CLOCK_MONOTONIC, &limit);

@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 
 #include "linux/task.h"
+#include "linux/times.h"
 
 #ifndef FUTEX_LOCK_PI2
 #define FUTEX_LOCK_PI2 13 /* Linux 5.14 */
@@ -61,20 +62,30 @@ static int try_lock(struct task *t, uint64_t va, uint32_t *word, uint32_t *held)
 	return alive ? -EAGAIN : -ESRCH;
 }
 
+/* -EAGAIN: *ret_word holds `held`, and may be waited for. */
+static int try_once(struct task *t, uint64_t va, uint32_t **ret_word, uint32_t *held)
+{
+	struct process *p = t->process;
+	uint32_t *word = mm_word(&p->mm, va, true);
+	int r;
+
+	if (!word)
+		return va % sizeof(*word) ? -EINVAL : -EFAULT;
+	*held = 0;
+	pthread_mutex_lock(&p->owners_lock);
+	r = try_lock(t, va, word, held);
+	pthread_mutex_unlock(&p->owners_lock);
+	*ret_word = word;
+	return r;
+}
+
 static int64_t lock(struct task *t, uint64_t va, clockid_t clock,
 		    const struct timespec *deadline)
 {
-	struct process *p = t->process;
-
 	for (;;) {
-		uint32_t *word = mm_word(&p->mm, va, true), held = 0;
-		int r;
+		uint32_t *word, held;
+		int r = try_once(t, va, &word, &held);
 
-		if (!word)
-			return va % sizeof(*word) ? -EINVAL : -EFAULT;
-		pthread_mutex_lock(&p->owners_lock);
-		r = try_lock(t, va, word, &held);
-		pthread_mutex_unlock(&p->owners_lock);
 		if (r != -EAGAIN)
 			return r;
 		r = task_wait_futex(t, word, held, clock, deadline);
@@ -83,20 +94,6 @@ static int64_t lock(struct task *t, uint64_t va, clockid_t clock,
 		if (r < 0 && r != -EAGAIN)
 			return r;
 	}
-}
-
-static int64_t try_once(struct task *t, uint64_t va)
-{
-	struct process *p = t->process;
-	uint32_t *word = mm_word(&p->mm, va, true), held = 0;
-	int r;
-
-	if (!word)
-		return va % sizeof(*word) ? -EINVAL : -EFAULT;
-	pthread_mutex_lock(&p->owners_lock);
-	r = try_lock(t, va, word, &held);
-	pthread_mutex_unlock(&p->owners_lock);
-	return r;
 }
 
 /* Free for all; who waits longest hears of it first. */
@@ -127,18 +124,19 @@ int64_t futex_of_owner(struct task *t, const uint64_t a[6])
 	int op = (int)(a[1] & (uint32_t)FUTEX_CMD_MASK);
 	struct timespec limit;
 	clockid_t clock = CLOCK_REALTIME;
+	uint32_t *word, held;
 
 	if (op == FUTEX_UNLOCK_PI)
 		return unlock(t, a[0]);
 	if (op == FUTEX_TRYLOCK_PI)
-		return try_once(t, a[0]);
+		return try_once(t, a[0], &word, &held);
 	if (op == FUTEX_LOCK_PI2 && !(a[1] & FUTEX_CLOCK_REALTIME))
 		clock = CLOCK_MONOTONIC;
 	if (!a[3])
 		return lock(t, a[0], clock, NULL);
 	if (mm_get(&t->process->mm, &limit, a[3]) < 0)
 		return -EFAULT;
-	if (limit.tv_sec < 0 || limit.tv_nsec < 0 || limit.tv_nsec >= 1000000000)
+	if (!time_is_valid(&limit))
 		return -EINVAL;
 	return lock(t, a[0], clock, &limit);
 }

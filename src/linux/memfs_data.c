@@ -41,41 +41,23 @@ static int new_memfd(void)
 {
 	int fd = memfd_create("mayfly", MFD_CLOEXEC);
 
-	return fd >= 0 ? fd : errno == EMFILE ? -ENFILE : -errno;
+	return fd >= 0 ? fd : host_error(errno);
 }
 
 static int write_whole(int fd, const uint8_t *bytes, uint64_t size, uint64_t offset)
 {
-	while (size > 0) {
-		ssize_t n = pwrite(fd, bytes, size, (off_t)offset);
+	mayfly_error err;
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		bytes += n;
-		offset += (uint64_t)n;
-		size -= (uint64_t)n;
-	}
-	return 0;
+	return write_all(fd, bytes, size, offset, &err) < 0 ? -err.sys_errno : 0;
 }
 
+/* As far as there is something: where it was truncated meanwhile the rest stays as it is. */
 static int read_whole(int fd, uint8_t *bytes, uint64_t size, uint64_t offset)
 {
-	while (size > 0) {
-		ssize_t n = pread(fd, bytes, size, (off_t)offset);
+	mayfly_error err;
+	int r = read_all(fd, bytes, size, offset, &err);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return 0; /* truncated meanwhile: zeros */
-		bytes += n;
-		offset += (uint64_t)n;
-		size -= (uint64_t)n;
-	}
-	return 0;
+	return r < 0 && r != MAYFLY_E_FORMAT ? -err.sys_errno : 0;
 }
 
 /* Each is as the one before it. */
@@ -211,16 +193,28 @@ static int enliven(struct memnode *node)
 	return fd < 0 ? fd : move_to(node, fd);
 }
 
+/*
+ * Charged from now on is the file's size, no more: so behind it there must be nothing. Setting the
+ * size that it has frees what FALLOC_FL_KEEP_SIZE put there.
+ */
+static void charge_size(struct memnode *node)
+{
+	struct stat st;
+
+	if (fstat(node->fd, &st) < 0 || page_up((uint64_t)st.st_size) >= node->charged ||
+	    set_file_size(node->fd, (uint64_t)st.st_size) < 0)
+		return;
+	(void)set_charge(node, (uint64_t)st.st_size);
+}
+
 static void settle(struct memnode *node)
 {
 	struct vfs *vfs = node->mount->vfs;
-	struct stat st;
 
 	if (node->opens > 0 || node->fd < 0 || node->idle)
 		return;
 	/* What was charged for writes that failed is given back. */
-	if (fstat(node->fd, &st) == 0)
-		(void)set_charge(node, (uint64_t)st.st_size);
+	charge_size(node);
 	enter_idle(node);
 	while (vfs->idle > VFS_CACHED_MEMFDS) {
 		uint32_t before = vfs->idle;
@@ -280,7 +274,7 @@ static int open_fifo(struct memnode *node, int flags)
 	if (node->fd >= 0)
 		return host_reopen(node->fd, flags | O_NONBLOCK);
 	if (pipe2(ends, O_CLOEXEC) < 0)
-		return errno == EMFILE ? -ENFILE : -errno;
+		return host_error(errno);
 	node->fd = host_reopen(ends[0], O_PATH);
 	fd = node->fd < 0 ? node->fd : host_reopen(node->fd, flags | O_NONBLOCK);
 	close(ends[0]);
@@ -344,7 +338,7 @@ void memdata_closed(struct memnode *node, int flags)
 int memdata_set_memfd_locked(struct memnode *node, const char *name, bool sealing)
 {
 	node->fd = memfd_create(name, MFD_CLOEXEC | (sealing ? MFD_ALLOW_SEALING : 0));
-	return node->fd >= 0 ? 0 : errno == EMFILE ? -ENFILE : -errno;
+	return node->fd >= 0 ? 0 : host_error(errno);
 }
 
 int memdata_to_memfd_locked(struct memnode *node, const char *name, int seals)
@@ -372,8 +366,7 @@ int memdata_truncate(struct memnode *node, uint64_t size)
 		r = set_charge(node, size);
 	if (r == 0 && (r = enliven(node)) == 0) {
 		r = set_file_size(node->fd, size);
-		if (r == 0)
-			r = set_charge(node, size);
+		charge_size(node);
 		settle(node);
 	}
 	unlock_sizes(vfs);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "linux/populate.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+
+#include "core/thread.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE                                                                    \
@@ -72,19 +73,10 @@ static void *run(void *argument)
 
 void populate_start(struct populate *p)
 {
-	pthread_attr_t attr;
-	sigset_t all;
-
 	if (!p->count || p->running || !work(p, AT_ONCE))
 		return;
-	sigfillset(&all);
-	if (pthread_attr_init(&attr))
-		return;
-	pthread_attr_setstacksize(&attr, THREAD_STACK);
-	pthread_attr_setsigmask_np(&attr, &all);
 	atomic_store(&p->stop, false);
-	p->running = !pthread_create(&p->thread, &attr, run, p);
-	pthread_attr_destroy(&attr);
+	p->running = !thread_start(&p->thread, THREAD_STACK, run, p);
 }
 
 void populate_stop(struct populate *p)

@@ -13,10 +13,7 @@
 
 static uint64_t uptime_ns(const struct vfs *vfs)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return time_to_ns(&now) - time_to_ns(&vfs->p->started);
+	return clock_now() - vfs->p->started;
 }
 
 void proc_meminfo(struct vfs *vfs, struct proc_text *text, const struct proc_entry *entry)
@@ -196,10 +193,8 @@ void proc_system_stat(struct vfs *vfs, struct proc_text *text, const struct proc
 	uint64_t user = process_cpu_ns(vfs->p, true);
 	uint64_t all = process_cpu_ns(vfs->p, false);
 	uint64_t system = all > user ? all - user : 0, idle = idle_ns(vfs);
-	struct timespec now;
 
 	(void)entry;
-	clock_gettime(CLOCK_REALTIME, &now);
 	proc_printf(text, "cpu ");
 	cpu_line(text, user, system, idle);
 	for (uint32_t i = 0; i < cpus; i++) {
@@ -209,7 +204,8 @@ void proc_system_stat(struct vfs *vfs, struct proc_text *text, const struct proc
 	proc_printf(text,
 		    "intr 0\nctxt 0\nbtime %" PRIu64 "\nprocesses %u\nprocs_running 1\n"
 		    "procs_blocked 0\nsoftirq 0 0 0 0 0 0 0 0 0 0 0\n",
-		    (time_to_ns(&now) - uptime_ns(vfs)) / NSEC_PER_SEC, vfs->p->ntasks);
+		    (clock_read(CLOCK_REALTIME) - uptime_ns(vfs)) / NSEC_PER_SEC,
+		    vfs->p->ntasks);
 }
 
 void proc_version(struct vfs *vfs, struct proc_text *text, const struct proc_entry *entry)

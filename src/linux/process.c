@@ -9,6 +9,8 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
+#include "core/clock.h"
+#include "core/thread.h"
 #include "linux/exec.h"
 #include "linux/functions.h"
 #include "linux/guest.h"
@@ -63,13 +65,15 @@ int task_new(struct process *p, uint64_t fs_base, struct task **out, mayfly_erro
 	if (r == 0) {
 		bitmap_set(p->vcpus_used, (uint64_t)n);
 		t->vcpu_number = (uint32_t)n;
-		t->tid = p->next_tid++;
-		/* The numbers of Linux wrap, too (PID_MAX_DEFAULT). */
-		if (p->next_tid > 4000000)
-			p->next_tid = PROCESS_PID + 1;
+		t->tid = p->next_tid;
 		t->next = p->tasks;
 		p->tasks = t;
 		p->ntasks++;
+		/* The numbers of Linux wrap, too; who has one keeps it. */
+		do
+			p->next_tid = p->next_tid < PROCESS_TID_MAX ? p->next_tid + 1
+								    : PROCESS_PID + 1;
+		while (process_task(p, p->next_tid));
 	}
 	pthread_mutex_unlock(&p->tasks_lock);
 	if (r != 0) {
@@ -139,24 +143,14 @@ static void *host_thread(void *argument)
 int task_start(struct task *t)
 {
 	struct process *p = t->process;
-	pthread_attr_t attr;
-	pthread_t thread;
-	sigset_t all;
 	int r;
 
-	sigfillset(&all);
-	if (pthread_attr_init(&attr))
-		return -EAGAIN;
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, HOST_STACK);
-	pthread_attr_setsigmask_np(&attr, &all);
 	pthread_mutex_lock(&p->tasks_lock);
 	p->nhosts++;
-	r = pthread_create(&thread, &attr, host_thread, t);
+	r = thread_start(NULL, HOST_STACK, host_thread, t);
 	if (r)
 		p->nhosts--;
 	pthread_mutex_unlock(&p->tasks_lock);
-	pthread_attr_destroy(&attr);
 	return r ? -EAGAIN : 0;
 }
 
@@ -404,7 +398,7 @@ static void report_end(const struct process *p, mayfly_process_end *end)
 int process_go(struct process *p, uint32_t pause_at, mayfly_error *err)
 {
 	bool limited = p->timeout_ns || p->cpu_limit_ns;
-	uint64_t began = watchdog_now();
+	uint64_t began = clock_now();
 	int r = begin(p, pause_at, err);
 
 	if (r < 0)
@@ -425,7 +419,7 @@ int process_go(struct process *p, uint32_t pause_at, mayfly_error *err)
 		watchdog_remove(&p->watch);
 	if (r < 0)
 		return r;
-	p->wall_used += watchdog_now() - began;
+	p->wall_used += clock_now() - began;
 	if (p->timeout_ns && p->wall_used >= p->timeout_ns)
 		p->wall_used = p->timeout_ns - 1;
 	if (p->state == PROCESS_FAILED) {

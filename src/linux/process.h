@@ -40,6 +40,7 @@
 /* The one process's identity, as the guest sees it. */
 #define PROCESS_PID 1000
 #define PROCESS_PPID 1
+#define PROCESS_TID_MAX 4000000 /* below Linux's own limit, PID_MAX_LIMIT (pid_max in proc(5)) */
 /* It leads its process group; the session is its parent's, as of a shell's job. */
 #define PROCESS_SID 1
 #define PROCESS_DEFAULT_THREADS 64
@@ -221,8 +222,8 @@ struct process {
 	char **envp;
 	char hostname[65];
 	mode_t umask;
-	uint32_t uid, gid;	 /* as the guest sees them */
-	struct timespec started; /* CLOCK_MONOTONIC */
+	uint32_t uid, gid; /* as the guest sees them */
+	uint64_t started;  /* CLOCK_MONOTONIC, ns */
 
 	/* Restorable: what files and file system are made of again. Owned. */
 	struct {
@@ -258,6 +259,10 @@ int task_poll(struct task *t, struct pollfd *fds, nfds_t n, const struct timespe
 int task_wait_fd(struct task *t, int fd, short events, const struct timespec *deadline);
 /* Until the deadline: 0; else -EINTR. */
 int task_sleep(struct task *t, const struct timespec *deadline);
+/* The same, for so long from now on. */
+int task_pause(struct task *t, uint64_t ns);
+/* And twice as long the next time, while that is less than `last`: for what tells nobody. */
+int task_pause_longer(struct task *t, uint64_t *ns, uint64_t last);
 /*
  * While *word (host address of guest memory, which the kernel checks) is `value`, by the host's
  * futex_waitv(2), which a kick ends as well. 0, -EAGAIN, -ETIMEDOUT, -EINTR, -EFAULT.
@@ -267,6 +272,8 @@ int task_wait_futex(struct task *t, const uint32_t *word, uint32_t value, clocki
 		    const struct timespec *deadline);
 /* deadline = now + relative; false if relative is no valid time. Saturates. */
 bool deadline_after(const struct timespec *relative, struct timespec *deadline);
+/* What is left until then; zero if it has passed. */
+struct timespec deadline_left(const struct timespec *deadline);
 
 /* Any thread: have the task leave the VM or its wait soon, once, to look at what changed. */
 void task_kick(struct task *t);

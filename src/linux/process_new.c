@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/clock.h"
 #include "linux/checkpoint.h"
 #include "linux/exec.h"
 #include "linux/functions.h"
@@ -324,7 +325,7 @@ static void take_options(struct process *p, const mayfly_process_options *o)
 	p->gid = (uint32_t)getegid();
 	p->next_tid = PROCESS_PID;
 	snprintf(p->hostname, sizeof(p->hostname), "mayfly");
-	clock_gettime(CLOCK_MONOTONIC, &p->started);
+	p->started = clock_now();
 }
 
 /* A snapshot of nothing, for a guest of so much memory. */

@@ -264,22 +264,17 @@ int socket_go_host(struct file *file, int domain)
 int socket_wait(struct task *t, int fd, short events, int64_t timeout, struct socket_wait *w)
 {
 	struct timespec relative = {timeout / 1000000000, timeout % 1000000000};
-	struct timespec pause = {.tv_nsec = SPIN_SLEEP_NS}, wake;
 	int r = 1;
 
 	if (!w->started && timeout != 0)
 		deadline_after(&relative, &w->deadline);
 	w->started = true;
 	if (fd < 0 || w->spins++ >= SPINS_BEFORE_SLEEP) {
-		struct timespec now;
+		struct timespec left = deadline_left(&w->deadline);
 
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		if (timeout != 0 &&
-		    (now.tv_sec > w->deadline.tv_sec ||
-		     (now.tv_sec == w->deadline.tv_sec && now.tv_nsec >= w->deadline.tv_nsec)))
+		if (timeout != 0 && !left.tv_sec && !left.tv_nsec)
 			return -EAGAIN;
-		deadline_after(&pause, &wake);
-		r = task_sleep(t, &wake);
+		r = task_pause(t, SPIN_SLEEP_NS);
 		if (r == 0)
 			r = 1;
 	}

@@ -72,14 +72,6 @@ struct socket {
 	unsigned next_peer, npeers;
 };
 
-/* Of a failed call of the host's: what EMFILE is to it is a full system to the guest. */
-static inline int host_error(int e)
-{
-	if (e == EMFILE)
-		return -ENFILE;
-	return e > 0 ? -e : -EIO;
-}
-
 static inline struct socket *socket_of(const struct file *file)
 {
 	return file->private_data;
@@ -182,6 +174,8 @@ int inet_denied(struct task *t, const struct socket_name *name);
 
 /* Set on the host's `fd` what the guest set before. */
 void socket_apply_options(const struct file *file, int fd);
+/* SO_LINGER alone. -errno. */
+int socket_apply_linger(const struct socket *sock, int fd);
 /* One of sock->options again, for a socket made from a snapshot: false if it cannot have it. */
 bool socket_restore_option(struct file *file, unsigned index, int value);
 /* The value of an int option, of its table. */

@@ -14,9 +14,6 @@
 /* The kernel's O_LARGEFILE, which open(2) sets on 64-bit systems. */
 #define GETFL_LARGEFILE 0100000
 
-/* A pipe may have the size that it has by default: more would be the host's memory. */
-#define PIPE_SIZE_MAX 65536
-
 int64_t sys_close(struct task *t, const uint64_t a[6])
 {
 	return files_close(&t->process->files, a[0]);
@@ -235,7 +232,7 @@ static int pipe_files(struct files *files, int flags, struct file *end[2])
 {
 	int fd[2];
 	if (pipe2(fd, O_CLOEXEC | O_NONBLOCK | (flags & O_DIRECT)) < 0)
-		return errno == EMFILE ? -ENFILE : -errno;
+		return host_error(errno);
 	int kept = flags & (O_NONBLOCK | O_DIRECT);
 	end[0] = file_new_numbered(files, FILE_PIPE, fd[0], O_RDONLY | kept, "pipe");
 	end[1] = end[0] == NULL ? NULL

@@ -20,12 +20,6 @@
 #define SIGNALS_AT_ONCE 8
 #define SIGSET_SIZE 8 /* the kernel's sigset_t */
 
-/* The host is out of something: to the guest its system is. */
-static int host_error(int e)
-{
-	return e == EMFILE ? -ENFILE : -e;
-}
-
 /* --- eventfd(2) --------------------------------------------------------------------------- */
 
 int64_t sys_eventfd2(struct task *t, const uint64_t a[6])
@@ -198,7 +192,7 @@ struct file *signalfd_new(struct process *p, uint64_t set, int flags)
 	struct file *file = file_new(FILE_SIGNAL, fd, flags, "anon_inode:[signalfd]");
 	if (file == NULL)
 		return NULL;
-	file->sigmask = set;
+	file->sigmask = set & ~sig_unblockable();
 	file->private_data = p;
 	file->release = signalfd_release;
 	pthread_mutex_lock(&p->sig.lock);

@@ -73,9 +73,7 @@ static int drain(struct task *t, struct file *file)
 			return -errno;
 		if (left <= 0)
 			return 0;
-		struct timespec wake, pause = {.tv_nsec = DRAIN_PAUSE_NS};
-		deadline_after(&pause, &wake);
-		if (task_sleep(t, &wake) < 0)
+		if (task_pause(t, DRAIN_PAUSE_NS) < 0)
 			return -ERESTARTSYS;
 	}
 }

@@ -16,11 +16,13 @@
 #include <sys/sysinfo.h>
 #include <sys/times.h>
 
+#include "core/clock.h"
 #include "linux/process.h"
 
-#define NS_PER_S 1000000000u
 #define TICKS_PER_S 100 /* USER_HZ: what sysconf(_SC_CLK_TCK) gives on x86 */
 #define STACK_LIMIT ((rlim_t)8 << 20)
+/* So many files can be mapped for each descriptor: mapped ones are often closed, as libraries are. */
+#define MAPPED_FILES 4
 
 /* --- Limits ------------------------------------------------------------------------------- */
 
@@ -39,12 +41,15 @@ void limits_init(struct process *p)
 	set_both(p, RLIMIT_CORE, 0);
 	set_both(p, RLIMIT_NPROC, p->max_tasks);
 	set_both(p, RLIMIT_NOFILE, p->files.max);
+	p->mm.max_files = p->files.max < UINT32_MAX / MAPPED_FILES
+				  ? p->files.max * MAPPED_FILES
+				  : UINT32_MAX;
 	set_both(p, RLIMIT_SIGPENDING, SIG_QUEUE_MAX);
 	set_both(p, RLIMIT_MSGQUEUE, 0);
 	set_both(p, RLIMIT_NICE, 0);
 	set_both(p, RLIMIT_RTPRIO, 0);
 	if (p->cpu_limit_ns)
-		set_both(p, RLIMIT_CPU, (p->cpu_limit_ns + NS_PER_S - 1) / NS_PER_S);
+		set_both(p, RLIMIT_CPU, (p->cpu_limit_ns + NSEC_PER_SEC - 1) / NSEC_PER_SEC);
 	p->cpus = sched_count_cpus(p->max_tasks);
 }
 
@@ -148,18 +153,16 @@ int64_t sys_setrlimit(struct task *t, const uint64_t a[6])
 
 static struct timeval timeval_of(uint64_t ns)
 {
-	return (struct timeval){.tv_sec = (time_t)(ns / NS_PER_S),
-				.tv_usec = (suseconds_t)(ns % NS_PER_S / 1000)};
+	return (struct timeval){.tv_sec = (time_t)(ns / NSEC_PER_SEC),
+				.tv_usec = (suseconds_t)(ns % NSEC_PER_SEC / 1000)};
 }
 
-/* As the guest's clocks are. */
-static uint64_t clock_ns(struct process *p, clockid_t id)
+/* As the guest's clocks are, ns. */
+static uint64_t guest_clock(struct process *p, clockid_t id)
 {
-	struct timespec now = {0};
+	struct timespec now;
 
-	if (!vdso_clock_gettime(&p->clock, id, &now))
-		return 0;
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+	return vdso_clock_gettime(&p->clock, id, &now) ? clock_ns(&now) : 0;
 }
 
 /* User and system time, ns. */
@@ -202,7 +205,7 @@ int64_t sys_getrusage(struct task *t, const uint64_t a[6])
 
 int64_t sys_times(struct task *t, const uint64_t a[6])
 {
-	const uint64_t tick = NS_PER_S / TICKS_PER_S;
+	const uint64_t tick = NSEC_PER_SEC / TICKS_PER_S;
 	struct tms times = {0};
 	uint64_t user, system;
 
@@ -213,7 +216,7 @@ int64_t sys_times(struct task *t, const uint64_t a[6])
 		if (mm_put(&t->process->mm, a[0], &times) < 0)
 			return -EFAULT;
 	}
-	return (int64_t)(clock_ns(t->process, CLOCK_MONOTONIC) / tick);
+	return (int64_t)(guest_clock(t->process, CLOCK_MONOTONIC) / tick);
 }
 
 /* The machine is the VM: its memory is the limit. The host's load is not told. */
@@ -228,7 +231,7 @@ int64_t sys_sysinfo(struct task *t, const uint64_t a[6])
 	limit = p->rlimits[RLIMIT_DATA].rlim_max;
 	info.procs = (unsigned short)p->ntasks;
 	pthread_mutex_unlock(&p->tasks_lock);
-	info.uptime = (long)(clock_ns(p, CLOCK_BOOTTIME) / NS_PER_S);
+	info.uptime = (long)(guest_clock(p, CLOCK_BOOTTIME) / NSEC_PER_SEC);
 	info.totalram = limit;
 	info.freeram = charged < limit ? limit - charged : 0;
 	return mm_put(&p->mm, a[0], &info);

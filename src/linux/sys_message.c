@@ -354,18 +354,8 @@ static int read_deadline(struct task *t, uint64_t va, struct timespec *deadline)
 /* What is left of it. */
 static int write_left(struct task *t, uint64_t va, const struct timespec *deadline)
 {
-	struct timespec now, left = {0};
-	int64_t ns;
+	struct timespec left = deadline_left(deadline);
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (deadline->tv_sec - now.tv_sec < INT64_MAX / 2000000000) {
-		ns = (deadline->tv_sec - now.tv_sec) * 1000000000 + deadline->tv_nsec -
-		     now.tv_nsec;
-		if (ns > 0)
-			left = (struct timespec){ns / 1000000000, ns % 1000000000};
-	} else {
-		left.tv_sec = deadline->tv_sec - now.tv_sec;
-	}
 	return mm_put(&t->process->mm, va, &left) < 0 ? -EFAULT
 						      : left.tv_sec == 0 && left.tv_nsec == 0;
 }

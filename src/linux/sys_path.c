@@ -75,7 +75,7 @@ static bool waits_for_other_end(const struct file *file)
 static int wait_for_other_end(struct task *t, struct file *file)
 {
 	bool reads = (file->flags & O_ACCMODE) == O_RDONLY;
-	struct timespec pause = {.tv_nsec = FIFO_FIRST_NS}, deadline;
+	uint64_t pause = FIFO_FIRST_NS;
 	struct vfs *vfs = t->process->vfs;
 	int r;
 
@@ -92,11 +92,8 @@ static int wait_for_other_end(struct task *t, struct file *file)
 		pthread_rwlock_unlock(&vfs->lock);
 		if (others)
 			break;
-		deadline_after(&pause, &deadline);
-		if ((r = task_sleep(t, &deadline)) < 0)
+		if ((r = task_pause_longer(t, &pause, FIFO_LAST_NS)) < 0)
 			return r;
-		if (pause.tv_nsec < FIFO_LAST_NS)
-			pause.tv_nsec *= 2;
 	}
 	return 0;
 }
@@ -113,7 +110,7 @@ static bool lacks_reader(struct vfs *vfs, const struct call_place *at, int flags
 static int open_place(struct task *t, const struct call_place *at, const struct open_how *how,
 		      unsigned resolve, struct file **out)
 {
-	struct timespec pause = {.tv_nsec = FIFO_FIRST_NS}, deadline;
+	uint64_t pause = FIFO_FIRST_NS;
 	struct vfs *vfs = t->process->vfs;
 	struct vfs_how as = {(int)how->flags, (mode_t)how->mode, resolve};
 	int r;
@@ -122,11 +119,8 @@ static int open_place(struct task *t, const struct call_place *at, const struct 
 		r = vfs_open_how(vfs, at->dir, at->path, &as, out);
 		if (r != -ENXIO || !lacks_reader(vfs, at, as.flags))
 			break;
-		deadline_after(&pause, &deadline);
-		if ((r = task_sleep(t, &deadline)) < 0)
+		if ((r = task_pause_longer(t, &pause, FIFO_LAST_NS)) < 0)
 			break;
-		if (pause.tv_nsec < FIFO_LAST_NS)
-			pause.tv_nsec *= 2;
 	}
 	if (r == 0 && waits_for_other_end(*out) && (r = wait_for_other_end(t, *out)) < 0)
 		file_put(*out);

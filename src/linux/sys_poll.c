@@ -14,7 +14,6 @@
 #include "linux/process.h"
 
 #define FEW 32
-#define NS_PER_S 1000000000
 
 /* What the guest may ask for and be told (the kernel's EPOLL_* below 0x4000). */
 #define POLL_KNOWN                                                                             \
@@ -265,16 +264,7 @@ static void timeout_put(struct task *t, const struct timeout *to)
 {
 	if (to->va == 0)
 		return;
-	struct timespec now, left;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	left.tv_sec = to->deadline.tv_sec - now.tv_sec;
-	left.tv_nsec = to->deadline.tv_nsec - now.tv_nsec;
-	if (left.tv_nsec < 0) {
-		left.tv_nsec += NS_PER_S;
-		left.tv_sec--;
-	}
-	if (left.tv_sec < 0)
-		left = (struct timespec){0, 0};
+	struct timespec left = deadline_left(&to->deadline);
 	if (to->micro)
 		left.tv_nsec /= 1000;
 	(void)mm_put(&t->process->mm, to->va, &left);

@@ -177,7 +177,9 @@ static int bind_file(struct task *t, struct file *file, struct socket_name *name
 	return r;
 }
 
-int64_t sys_bind(struct task *t, const uint64_t a[6])
+/* A call of a socket and a name. */
+static int64_t with_name(struct task *t, const uint64_t a[6],
+			 int (*fn)(struct task *t, struct file *file, struct socket_name *name))
 {
 	struct socket_name name;
 	struct file *file;
@@ -187,9 +189,14 @@ int64_t sys_bind(struct task *t, const uint64_t a[6])
 		return r;
 	r = socket_read_name(t, a[1], a[2], &name);
 	if (r == 0)
-		r = bind_file(t, file, &name);
+		r = fn(t, file, &name);
 	file_put(file);
 	return r;
+}
+
+int64_t sys_bind(struct task *t, const uint64_t a[6])
+{
+	return with_name(t, a, bind_file);
 }
 
 int64_t sys_listen(struct task *t, const uint64_t a[6])
@@ -344,17 +351,7 @@ static int connect_file(struct task *t, struct file *file, struct socket_name *n
 
 int64_t sys_connect(struct task *t, const uint64_t a[6])
 {
-	struct socket_name name;
-	struct file *file;
-	int r = socket_get(t, a[0], &file);
-
-	if (r < 0)
-		return r;
-	r = socket_read_name(t, a[1], a[2], &name);
-	if (r == 0)
-		r = connect_file(t, file, &name);
-	file_put(file);
-	return r;
+	return with_name(t, a, connect_file);
 }
 
 /* From a listener of the host's. */

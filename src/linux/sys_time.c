@@ -15,13 +15,9 @@
 /* What a CPU clock of the host says; its kernel's CPUCLOCK_VIRT is the same without stime. */
 static int64_t cpu_clock_ns(clockid_t id, bool user)
 {
-	struct timespec time;
-
 	if (user)
 		id = (clockid_t)(((unsigned)id & ~CPU_CLOCK_MASK) | CPU_CLOCK_VIRTUAL);
-	if (clock_gettime(id, &time) < 0)
-		return 0;
-	return (int64_t)time.tv_sec * (int64_t)NSEC_PER_SEC + time.tv_nsec;
+	return (int64_t)clock_read(id);
 }
 
 void task_cpu_attach(struct task *t)
@@ -134,7 +130,7 @@ int64_t sys_clock_gettime(struct task *t, const uint64_t a[6])
 	struct timespec time;
 
 	if (cpu_clock_decode(t, id, &cpu))
-		time = time_from_ns(cpu_clock_read(t->process, &cpu));
+		time = clock_timespec(cpu_clock_read(t->process, &cpu));
 	else if (!vdso_clock_gettime(&t->process->clock, id, &time))
 		return -EINVAL;
 	return mm_put(&t->process->mm, a[1], &time) < 0 ? -EFAULT : 0;
@@ -223,22 +219,11 @@ int64_t sys_time(struct task *t, const uint64_t a[6])
 /* What is left until t->restart.deadline, for the guest's struct timespec at `va`, if any. */
 static int put_remaining(struct task *t, uint64_t va)
 {
-	const struct timespec *end = &t->restart.deadline;
-	struct timespec now, left;
+	struct timespec left;
 
 	if (!va)
 		return 0;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	left = (struct timespec){
-		.tv_sec = end->tv_sec - now.tv_sec,
-		.tv_nsec = end->tv_nsec - now.tv_nsec,
-	};
-	if (left.tv_nsec < 0) {
-		left.tv_sec--;
-		left.tv_nsec += (long)NSEC_PER_SEC;
-	}
-	if (left.tv_sec < 0)
-		left = (struct timespec){0};
+	left = deadline_left(&t->restart.deadline);
 	return mm_put(&t->process->mm, va, &left) < 0 ? -EFAULT : 0;
 }
 
@@ -301,7 +286,7 @@ static int64_t sleep_cpu_time(struct task *t, const struct cpu_clock *clock, uin
 
 	while ((now = cpu_clock_read(p, clock)) < until) {
 		left = (until - now) / (p->ntasks ? p->ntasks : 1);
-		wait = time_from_ns(left > 1000000 ? left : 1000000);
+		wait = clock_timespec(left > 1000000 ? left : 1000000);
 		if (!deadline_after(&wait, &deadline))
 			return -EINVAL;
 		if (task_sleep(t, &deadline) < 0)

@@ -14,6 +14,7 @@
 #include <sys/time.h>
 
 #include "core/codec.h"
+#include "core/thread.h"
 #include "linux/process.h"
 #include "linux/times.h"
 
@@ -67,17 +68,9 @@ static const int itimer_signal[] = {
 	[ITIMER_PROF] = SIGPROF,
 };
 
-static uint64_t host_now(clockid_t clock)
-{
-	struct timespec time = {0};
-
-	clock_gettime(clock, &time);
-	return time_to_ns(&time);
-}
-
 static uint64_t now_of(struct process *p, const struct timer *timer)
 {
-	return timer->is_cpu ? cpu_clock_read(p, &timer->cpu) : host_now(timer->clock);
+	return timer->is_cpu ? cpu_clock_read(p, &timer->cpu) : clock_read(timer->clock);
 }
 
 /* The deadline to the next after `now`. Gives how many periods were left out. */
@@ -196,7 +189,7 @@ static uint64_t look_at_one(struct process *p, struct timer *timer, int i, uint6
 /* Gives when the next is due, UINT64_MAX for none. */
 static uint64_t look_at_all(struct process *p, struct timers *timers)
 {
-	uint64_t monotonic = host_now(CLOCK_MONOTONIC), next = UINT64_MAX;
+	uint64_t monotonic = clock_now(), next = UINT64_MAX;
 	bool cpu_noted = false;
 
 	for (int i = 0; i < ITIMERS + TIMERS_MAX; i++) {
@@ -230,26 +223,19 @@ static void *run(void *arg)
 			pthread_cond_wait(&timers->changed, &p->sig.lock);
 			continue;
 		}
-		until = time_from_ns(next);
+		until = clock_timespec(next);
 		pthread_cond_timedwait(&timers->changed, &p->sig.lock, &until);
 	}
 	pthread_mutex_unlock(&p->sig.lock);
 	return NULL;
 }
 
-/* The thread gets no signals of the host's. */
 static int start_thread(struct process *p)
 {
 	struct timers *timers = p->sig.timers;
-	sigset_t all, old;
-	int r;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&timers->thread, NULL, run, p);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	timers->started = r == 0;
-	return r ? -EAGAIN : 0;
+	timers->started = thread_start(&timers->thread, 0, run, p) == 0;
+	return timers->started ? 0 : -EAGAIN;
 }
 
 /* Hold sig.lock. */
@@ -320,7 +306,7 @@ void signal_alarm_taken(struct process *p)
 	if (!timer->fired)
 		return;
 	timer->fired = false;
-	forward(timer, host_now(CLOCK_MONOTONIC));
+	forward(timer, clock_now());
 	poke(p);
 }
 
@@ -358,7 +344,7 @@ void signal_timer_dropped(struct process *p, uint64_t key)
 	if (!timer || !timer->timer.fired)
 		return;
 	timer->timer.fired = false;
-	timer->timer.earliest = host_now(CLOCK_MONOTONIC) + IGNORED_NS;
+	timer->timer.earliest = clock_now() + IGNORED_NS;
 	poke(p);
 }
 
@@ -626,9 +612,9 @@ static struct posix_timer *find(struct process *p, uint64_t id)
 
 static void ask(struct process *p, const struct posix_timer *timer, struct itimerspec *value)
 {
-	value->it_interval = time_from_ns(timer->timer.interval);
+	value->it_interval = clock_timespec(timer->timer.interval);
 	value->it_value =
-		time_from_ns(remaining(p, &timer->timer, timer->notify == SIGEV_NONE));
+		clock_timespec(remaining(p, &timer->timer, timer->notify == SIGEV_NONE));
 }
 
 static int set(struct process *p, struct posix_timer *timer, bool absolute,

@@ -10,6 +10,7 @@
 #include "linux/guest.h"
 #include "linux/mm_areas.h"
 #include "linux/task.h"
+#include "linux/times.h"
 #include "linux/trace.h"
 
 /* Descriptors that poll(2) is given without allocating. */
@@ -80,22 +81,21 @@ static void take_kick(struct task *t)
 
 bool deadline_after(const struct timespec *relative, struct timespec *deadline)
 {
-	if (relative->tv_sec < 0 || relative->tv_nsec < 0 || relative->tv_nsec >= 1000000000)
+	if (!time_is_valid(relative))
 		return false;
 	clock_gettime(CLOCK_MONOTONIC, deadline);
 	deadline->tv_nsec += relative->tv_nsec;
 	if (__builtin_add_overflow(deadline->tv_sec, relative->tv_sec, &deadline->tv_sec))
 		deadline->tv_sec = INT64_MAX - 1;
-	if (deadline->tv_nsec >= 1000000000) {
-		deadline->tv_nsec -= 1000000000;
+	if (deadline->tv_nsec >= (long)NSEC_PER_SEC) {
+		deadline->tv_nsec -= (long)NSEC_PER_SEC;
 		if (deadline->tv_sec < INT64_MAX - 1)
 			deadline->tv_sec++;
 	}
 	return true;
 }
 
-/* What is left until the deadline; zero if it has passed. */
-static struct timespec left_until(const struct timespec *deadline)
+struct timespec deadline_left(const struct timespec *deadline)
 {
 	struct timespec now, left;
 
@@ -103,7 +103,7 @@ static struct timespec left_until(const struct timespec *deadline)
 	left.tv_sec = deadline->tv_sec - now.tv_sec;
 	left.tv_nsec = deadline->tv_nsec - now.tv_nsec;
 	if (left.tv_nsec < 0) {
-		left.tv_nsec += 1000000000;
+		left.tv_nsec += (long)NSEC_PER_SEC;
 		left.tv_sec--;
 	}
 	if (left.tv_sec < 0)
@@ -126,7 +126,7 @@ int task_poll(struct task *t, struct pollfd *fds, nfds_t n, const struct timespe
 		struct timespec left;
 
 		if (deadline)
-			left = left_until(deadline);
+			left = deadline_left(deadline);
 		if (atomic_load(&t->kicked))
 			return -EINTR;
 		r = ppoll(all, n + 1, deadline ? &left : NULL, NULL);
@@ -157,6 +157,22 @@ int task_wait_fd(struct task *t, int fd, short events, const struct timespec *de
 int task_sleep(struct task *t, const struct timespec *deadline)
 {
 	return task_poll(t, NULL, 0, deadline);
+}
+
+int task_pause(struct task *t, uint64_t ns)
+{
+	struct timespec end = clock_timespec(clock_now() + ns);
+
+	return task_sleep(t, &end);
+}
+
+int task_pause_longer(struct task *t, uint64_t *ns, uint64_t last)
+{
+	uint64_t now = *ns;
+
+	if (now < last)
+		*ns *= 2;
+	return task_pause(t, now);
 }
 
 int task_wait_futex(struct task *t, const uint32_t *word, uint32_t value, clockid_t clock,

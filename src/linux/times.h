@@ -7,10 +7,10 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "core/clock.h"
+
 struct process;
 struct task;
-
-#define NSEC_PER_SEC ((uint64_t)1000000000)
 
 /* The low bits of a CPU clock's id (linux/posix-timers.h): which clock, and of whom. */
 #define CPU_CLOCK_MASK 3u
@@ -39,15 +39,7 @@ static inline uint64_t time_to_ns(const struct timespec *time)
 {
 	if ((uint64_t)time->tv_sec >= INT64_MAX / NSEC_PER_SEC)
 		return INT64_MAX;
-	return (uint64_t)time->tv_sec * NSEC_PER_SEC + (uint64_t)time->tv_nsec;
-}
-
-static inline struct timespec time_from_ns(uint64_t ns)
-{
-	return (struct timespec){
-		.tv_sec = (time_t)(ns / NSEC_PER_SEC),
-		.tv_nsec = (long)(ns % NSEC_PER_SEC),
-	};
+	return clock_ns(time);
 }
 
 #endif

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "core/clock.h"
 #include "linux/process.h"
 #include "linux/trace.h"
 #include "linux/trace_format.h"
@@ -198,7 +199,7 @@ void trace_enter(struct task *t, struct trace_call *call, uint64_t number, const
 	struct trace *trace = t->process->trace;
 
 	t->traced = NULL;
-	t->traced_at = watchdog_now();
+	t->traced_at = clock_now();
 	if (!trace->lines)
 		return;
 	*call = (struct trace_call){.number = number, .began = t->traced_at};
@@ -226,7 +227,7 @@ void trace_leave(struct task *t, uint64_t number, const uint64_t a[6], int64_t r
 	struct trace_call *call = t->traced;
 	struct counter *counter =
 		&trace->counters[number < SYSCALL_COUNT ? number : SYSCALL_COUNT];
-	uint64_t now = watchdog_now();
+	uint64_t now = clock_now();
 
 	atomic_fetch_add_explicit(&counter->calls, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&counter->ns, now - t->traced_at, memory_order_relaxed);
@@ -263,7 +264,7 @@ void trace_note(struct task *t, const char *format, ...)
 	if (several_threads(t->process))
 		from = 0;
 	pthread_mutex_lock(&trace->lock);
-	show_unfinished(trace, watchdog_now());
+	show_unfinished(trace, clock_now());
 	trace->write(trace->context, buf + from, len - from);
 	pthread_mutex_unlock(&trace->lock);
 }

@@ -9,19 +9,19 @@
 #include <unistd.h>
 
 #include "abi/program.h"
+#include "core/clock.h"
 #include "core/util.h"
 
-#define NSEC ((uint64_t)1000000000)
 /* How far a line may stray within its window. */
 #define STRAY_NS 250
 /* A line is never used for longer: the host's clocks may be stepped or change their rate. */
-#define WINDOW_NS (NSEC / 10)
+#define WINDOW_NS (NSEC_PER_SEC / 10)
 /* From less than this no rate is derived. */
 #define BASELINE_MIN_NS 50000
 /* A line from further back than this, twice over, is of no interest. */
-#define BASELINE_NS NSEC
+#define BASELINE_NS NSEC_PER_SEC
 /* CLOCK_REALTIME that is off by more was set, and is followed at once. */
-#define STEP_NS (NSEC / 100)
+#define STEP_NS (NSEC_PER_SEC / 100)
 
 static const clockid_t host_clock[VVAR_CLOCKS] = {
 	[VVAR_REALTIME] = CLOCK_REALTIME,
@@ -60,14 +60,6 @@ static bool tsc_is_invariant(void)
 	return __get_cpuid(0x80000007u, &a, &b, &c, &d) && d & (1u << 8);
 }
 
-static uint64_t host_ns(clockid_t id)
-{
-	struct timespec t = {0};
-
-	clock_gettime(id, &t);
-	return (uint64_t)t.tv_sec * NSEC + (uint64_t)t.tv_nsec;
-}
-
 /* Of three readings the one that took the least time. */
 static void take_sample(struct vdso_sample *sample)
 {
@@ -75,7 +67,7 @@ static void take_sample(struct vdso_sample *sample)
 		sample->error[k] = UINT64_MAX;
 		for (int i = 0; i < 3; i++) {
 			uint64_t before = vvar_tsc();
-			uint64_t ns = host_ns(host_clock[k]);
+			uint64_t ns = clock_read(host_clock[k]);
 			uint64_t took = vvar_tsc() - before;
 
 			/* This is moved to another CPU in the middle, whose counter differs. */
@@ -274,11 +266,6 @@ static unsigned page_clock(clockid_t id, bool *coarse)
 	return VVAR_CLOCKS;
 }
 
-static struct timespec from_ns(uint64_t ns)
-{
-	return (struct timespec){.tv_sec = (time_t)(ns / NSEC), .tv_nsec = (long)(ns % NSEC)};
-}
-
 /* Clocks that stand still while the host does not run count from its start: they are shifted. */
 static bool is_shifted(clockid_t id)
 {
@@ -303,15 +290,14 @@ bool vdso_clock_gettime(struct vdso_clock *clock, clockid_t id, struct timespec 
 		ns -= ns % clock->now.coarse;
 	pthread_mutex_unlock(&clock->lock);
 	if (from_page) {
-		*time = from_ns(ns);
+		*time = clock_timespec(ns);
 		return true;
 	}
 	if (id < 0 || id == CLOCK_PROCESS_CPUTIME_ID || id == CLOCK_THREAD_CPUTIME_ID ||
 	    clock_gettime(id, time) < 0)
 		return false;
 	if (is_shifted(id) && clock->offset)
-		*time = from_ns((uint64_t)time->tv_sec * NSEC + (uint64_t)time->tv_nsec +
-				(uint64_t)clock->offset);
+		*time = clock_timespec(clock_ns(time) + (uint64_t)clock->offset);
 	return true;
 }
 
@@ -322,14 +308,14 @@ struct timespec vdso_clock_to_host(const struct vdso_clock *clock, clockid_t id,
 
 	if (!is_shifted(id) || !clock->offset)
 		return t;
-	t.tv_sec -= (time_t)(clock->offset / (int64_t)NSEC);
-	t.tv_nsec -= (long)(clock->offset % (int64_t)NSEC);
+	t.tv_sec -= (time_t)(clock->offset / (int64_t)NSEC_PER_SEC);
+	t.tv_nsec -= (long)(clock->offset % (int64_t)NSEC_PER_SEC);
 	if (t.tv_nsec < 0) {
 		t.tv_sec--;
-		t.tv_nsec += (long)NSEC;
-	} else if (t.tv_nsec >= (long)NSEC) {
+		t.tv_nsec += (long)NSEC_PER_SEC;
+	} else if (t.tv_nsec >= (long)NSEC_PER_SEC) {
 		t.tv_sec++;
-		t.tv_nsec -= (long)NSEC;
+		t.tv_nsec -= (long)NSEC_PER_SEC;
 	}
 	if (t.tv_sec < 0)
 		t = (struct timespec){0};

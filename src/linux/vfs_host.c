@@ -12,16 +12,10 @@
 #define OPEN_ATTEMPTS 8
 #define OVERFLOW_ID 65534 /* as the kernel shows users that have no number here */
 
-static int host_error(int errnum)
+/* EXDEV: another file system is mounted there, which is not part of the grant. */
+static int grant_error(int e)
 {
-	switch (errnum) {
-	case EMFILE: /* mayfly's limit, not the guest's */
-		return -ENFILE;
-	case EXDEV: /* another file system is mounted there, which is not part of the grant */
-		return -EACCES;
-	default:
-		return -errnum;
-	}
+	return e == EXDEV ? -EACCES : host_error(e);
 }
 
 int host_open_beneath(int dir, const char *path, int flags, mode_t mode)
@@ -37,7 +31,7 @@ int host_open_beneath(int dir, const char *path, int flags, mode_t mode)
 		if (!(flags & O_PATH))
 			return -EINVAL;
 		fd = fcntl(dir, F_DUPFD_CLOEXEC, 0);
-		return fd < 0 ? host_error(errno) : (int)fd;
+		return fd < 0 ? grant_error(errno) : (int)fd;
 	}
 	if (!(flags & O_PATH))
 		how.flags |= O_NOCTTY;
@@ -46,7 +40,7 @@ int host_open_beneath(int dir, const char *path, int flags, mode_t mode)
 		if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
 			break;
 	}
-	return fd < 0 ? host_error(errno) : (int)fd;
+	return fd < 0 ? grant_error(errno) : (int)fd;
 }
 
 int host_reopen(int fd, int flags)
@@ -56,7 +50,7 @@ int host_reopen(int fd, int flags)
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	r = open(path, (flags & ~(O_NOFOLLOW | O_CREAT | O_EXCL)) | O_CLOEXEC | O_NOCTTY);
-	return r < 0 ? host_error(errno) : r;
+	return r < 0 ? grant_error(errno) : r;
 }
 
 /* The user that runs mayfly is the guest's user; who would be mistaken for that is nobody. */

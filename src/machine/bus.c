@@ -3,7 +3,8 @@
 
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
+
+#include "core/clock.h"
 
 int bus_add(struct bus *bus, const struct bus_range *range, mayfly_error *err)
 {
@@ -47,22 +48,12 @@ static struct bus_range *find(struct bus *bus, uint64_t at, uint32_t len)
 	return NULL;
 }
 
-static void count(struct bus_range *r)
+static void note_first(struct bus_range *r)
 {
-	struct timespec now;
 	uint64_t none = 0;
 
-	if (atomic_fetch_add_explicit(&r->count, 1, memory_order_relaxed))
-		return;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	atomic_compare_exchange_strong(
-		&r->first, &none, (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec);
-}
-
-static void count_unclaimed(struct bus *bus, uint64_t at)
-{
-	atomic_fetch_add_explicit(&bus->unclaimed, 1, memory_order_relaxed);
-	atomic_store_explicit(&bus->last_unclaimed, at, memory_order_relaxed);
+	if (!atomic_load_explicit(&r->first, memory_order_relaxed))
+		atomic_compare_exchange_strong(&r->first, &none, clock_now());
 }
 
 static uint64_t ones(uint32_t len)
@@ -74,11 +65,9 @@ uint64_t bus_read(struct bus *bus, uint64_t at, uint32_t len)
 {
 	struct bus_range *r = find(bus, at, len);
 
-	if (!r || !r->ops->read) {
-		count_unclaimed(bus, at);
+	if (!r || !r->ops->read)
 		return ones(len);
-	}
-	count(r);
+	note_first(r);
 	return r->ops->read(r->device, at - r->base, len) & ones(len);
 }
 
@@ -86,10 +75,8 @@ void bus_write(struct bus *bus, uint64_t at, uint32_t len, uint64_t value)
 {
 	struct bus_range *r = find(bus, at, len);
 
-	if (!r || !r->ops->write) {
-		count_unclaimed(bus, at);
+	if (!r || !r->ops->write)
 		return;
-	}
-	count(r);
+	note_first(r);
 	r->ops->write(r->device, at - r->base, len, value & ones(len));
 }

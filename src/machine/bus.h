@@ -2,7 +2,7 @@
 /*
  * Who answers at which port or device address. Two buses per machine: ports, and memory where
  * there is no RAM. Filled before the first vCPU runs and constant from then on, so that look-ups
- * need no lock. Nobody there: reads give all ones, writes go nowhere, and both are counted.
+ * need no lock. Nobody there: reads give all ones, writes go nowhere.
  */
 #ifndef MAYFLY_MACHINE_BUS_H
 #define MAYFLY_MACHINE_BUS_H
@@ -28,15 +28,12 @@ struct bus_range {
 	const struct bus_ops *ops;
 	void *device;
 	const char *name;	 /* static or the device's: for the timeline and messages */
-	_Atomic(uint64_t) count; /* accesses */
-	_Atomic(uint64_t) first; /* CLOCK_MONOTONIC ns of the first one; 0: none */
+	_Atomic(uint64_t) first; /* CLOCK_MONOTONIC ns of the first access; 0: none */
 };
 
 struct bus {
 	struct bus_range ranges[BUS_MAX_RANGES]; /* ascending by base, not overlapping */
 	uint32_t count;
-	_Atomic(uint64_t) unclaimed; /* accesses that nobody answered */
-	_Atomic(uint64_t) last_unclaimed;
 };
 
 /* Errors: INVALID (overlaps another range), LIMIT. */

@@ -10,7 +10,8 @@
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
-#include <time.h>
+
+#include "core/clock.h"
 
 #define BATCH 16
 
@@ -54,14 +55,6 @@ struct loop {
 	bool has_removed; /* the loop's thread only */
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static int watch_own(struct loop *loop, int fd)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
@@ -92,10 +85,12 @@ int loop_new(struct loop **out, mayfly_error *err)
 	return 0;
 }
 
+/*
+ * Epoll has forgotten one that was removed. The others go with the epoll instance, and not before:
+ * a forked child that frees its copy of the loop has the instance in common with the parent.
+ */
 static void free_source(struct loop_source *s)
 {
-	if (s->watched)
-		epoll_ctl(s->loop->epoll, EPOLL_CTL_DEL, s->fd, NULL);
 	if (s->always_ready && s->events)
 		atomic_fetch_sub(&s->loop->nalways, 1);
 	free(s);
@@ -236,10 +231,7 @@ static void arm(struct loop *loop)
 	loop->armed = earliest;
 	if (earliest != UINT64_MAX) {
 		/* All zero would disarm it. */
-		when.it_value.tv_sec = (time_t)(earliest / 1000000000u);
-		when.it_value.tv_nsec = (long)(earliest % 1000000000u);
-		if (!earliest)
-			when.it_value.tv_nsec = 1;
+		when.it_value = clock_timespec(earliest ? earliest : 1);
 	}
 	timerfd_settime(loop->timer, TFD_TIMER_ABSTIME, &when, NULL);
 }
@@ -290,7 +282,7 @@ static struct loop_source *next_due(const struct loop *loop, uint64_t now)
  */
 static void run_timers(struct loop *loop)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_now();
 	struct loop_source *s;
 
 	loop->turn++;
@@ -384,7 +376,7 @@ void loop_run(struct loop *loop)
 		pthread_mutex_unlock(&loop->lock);
 		run_once(loop);
 		pthread_mutex_lock(&loop->lock);
-		if (loop->armed <= now_ns())
+		if (loop->armed <= clock_now())
 			run_timers(loop);
 		run_requests(loop);
 		if (loop->has_removed)

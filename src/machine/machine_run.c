@@ -5,28 +5,30 @@
  * moves.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
-#include <time.h>
 
+#include "core/clock.h"
+#include "core/thread.h"
 #include "jail/jail.h"
 #include "machine/machine.h"
 #include "virtio/console.h"
 
-#define NS_PER_SECOND 1000000000u
 #define NEVER UINT64_MAX
 /* For the console's last words. */
-#define DRAIN_NS NS_PER_SECOND
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NS_PER_SECOND + (uint64_t)now.tv_nsec;
-}
+#define DRAIN_NS NSEC_PER_SEC
 
 /* --- Reasons to stop ------------------------------------------------------------------- */
+
+/*
+ * The first reason counts. But what a guest that is to pause does before all of its vCPUs have
+ * left, it would not do again afterwards: its end comes before the pause.
+ */
+static bool counts(const struct machine *m, enum machine_stop why)
+{
+	if (m->stop != STOP_PAUSE)
+		return m->stop == STOP_NONE;
+	return why == STOP_RESET || why == STOP_OFF || why == STOP_EXIT || why == STOP_FAILED;
+}
 
 /*
  * Under the lock. vCPUs are kicked, so that each comes back to its thread with nothing half
@@ -34,7 +36,7 @@ static uint64_t now_ns(void)
  */
 static void stop_locked(struct machine *m, enum machine_stop why)
 {
-	if (m->stop != STOP_NONE)
+	if (!counts(m, why))
 		return;
 	m->stop = why;
 	for (uint32_t i = 0; i < m->ncpus; i++)
@@ -52,7 +54,7 @@ void machine_stop(struct machine *m, enum machine_stop why)
 void machine_exit(struct machine *m, int status)
 {
 	pthread_mutex_lock(&m->lock);
-	if (m->stop == STOP_NONE)
+	if (counts(m, STOP_EXIT))
 		m->exit_status = status;
 	stop_locked(m, STOP_EXIT);
 	pthread_mutex_unlock(&m->lock);
@@ -61,7 +63,7 @@ void machine_exit(struct machine *m, int status)
 void machine_fail(struct machine *m, const mayfly_error *failure)
 {
 	pthread_mutex_lock(&m->lock);
-	if (m->stop == STOP_NONE)
+	if (counts(m, STOP_FAILED))
 		m->failure = *failure;
 	stop_locked(m, STOP_FAILED);
 	pthread_mutex_unlock(&m->lock);
@@ -129,25 +131,18 @@ static void *devices_main(void *context)
 	return NULL;
 }
 
-/* With all signals blocked, whatever the caller's are. */
 static int start_thread(pthread_t *thread, void *(*fn)(void *), void *context,
 			mayfly_error *err)
 {
-	sigset_t all, old;
-	int r;
+	int r = thread_start(thread, 0, fn, context);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(thread, NULL, fn, context);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return r ? fail_errno(err, MAYFLY_E_NOMEM, r, "a thread for a machine") : 0;
 }
 
 /* Threads that could not be started are as those that have ended. */
 static void run_threads(struct machine *m, uint64_t deadline, enum machine_stop at_deadline)
 {
-	struct timespec until = {(time_t)(deadline / NS_PER_SECOND),
-				 (long)(deadline % NS_PER_SECOND)};
+	struct timespec until = clock_timespec(deadline);
 	mayfly_error err;
 	uint32_t started = 0;
 	bool failed = false, devices = false;
@@ -269,7 +264,7 @@ int machine_run(struct machine *m, const mayfly_machine_pause *pause, mayfly_mac
 		mayfly_error *err)
 {
 	const char *text = pause ? pause->console : NULL;
-	uint64_t start = now_ns(), deadline;
+	uint64_t start = clock_now(), deadline;
 	enum machine_stop at_deadline;
 	int r = begin(m, err);
 
@@ -285,7 +280,7 @@ int machine_run(struct machine *m, const mayfly_machine_pause *pause, mayfly_mac
 	deadline = deadline_of(m, start, pause ? pause->after_ns : 0, &at_deadline);
 	run_threads(m, deadline, at_deadline);
 	m->ran = true;
-	m->used += now_ns() - start;
+	m->used += clock_now() - start;
 	if (text)
 		(void)stream_watch(m->console, NULL, NULL, NULL, NULL);
 	stream_drain(m->console, DRAIN_NS);

@@ -10,8 +10,6 @@
 #include "machine/platform.h"
 
 #define STATE_VERSION 1
-#define KNOWN_FLAGS                                                                            \
-	(MAYFLY_MACHINE_RNG | MAYFLY_MACHINE_VIRTIO_CONSOLE | MAYFLY_MACHINE_LEGACY_VIRTIO)
 
 static void save_platform(struct machine *m, struct writer *w)
 {
@@ -83,7 +81,8 @@ static int open_state(const struct mayfly_snapshot *snap, struct reader *r,
 		return fail(err, MAYFLY_E_FORMAT, "the snapshot holds no machine's state");
 	get_bytes(r, config, sizeof(*config));
 	if (r->bad || config->memory != snap->guest->map.private_len || !config->cpus ||
-	    config->cpus > MACHINE_MAX_CPUS || (config->flags & ~(uint64_t)KNOWN_FLAGS))
+	    config->cpus > MACHINE_MAX_CPUS ||
+	    (config->flags & ~(uint64_t)MACHINE_CONFIG_FLAGS))
 		return fail(err, MAYFLY_E_FORMAT,
 			    "the snapshot's description of its machine is damaged");
 	return 0;

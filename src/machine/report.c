@@ -162,7 +162,10 @@ static void put_json(const struct machine *m, const struct timeline_point *point
 {
 	uint64_t last = started;
 
-	put(out, "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n");
+	/* Where the times below count from, on this host's CLOCK_MONOTONIC. */
+	put(out, "{\"displayTimeUnit\":\"ms\",\"otherData\":{\"started_ns\":%llu},\n",
+	    (unsigned long long)started);
+	put(out, "\"traceEvents\":[\n");
 	for (size_t i = 0; i < n; i++) {
 		put(out, "{\"name\":\"");
 		put_json_text(out, points[i].name);

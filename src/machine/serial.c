@@ -12,8 +12,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "machine/platform.h"
 
 #define PORTS 8
@@ -258,14 +258,8 @@ static void update_modem(struct serial *s)
 
 static void wait_for_room(struct serial *s)
 {
-	struct timespec t;
+	struct timespec t = clock_timespec(clock_now() + BUSY_NS);
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_nsec += BUSY_NS;
-	if (t.tv_nsec >= 1000000000) {
-		t.tv_nsec -= 1000000000;
-		t.tv_sec++;
-	}
 	while (s->out.used && pthread_cond_timedwait(&s->moved, &s->lock, &t) != ETIMEDOUT)
 		;
 }

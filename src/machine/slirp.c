@@ -13,8 +13,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "installed.h"
 #include "machine/slirp_protocol.h"
 
@@ -230,10 +230,7 @@ int slirp_start(const struct slirp_config *config, struct slirp **out, mayfly_er
 
 static int64_t now_ms(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return (int64_t)(clock_now() / 1000000);
 }
 
 /* Whether `fd` gets readable in time. */

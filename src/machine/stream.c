@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <termios.h>
 
-#include "core/watchdog.h"
+#include "core/clock.h"
 
 /* How long a byte may wait for others: far below what anybody notices, and longer than a line. */
 #define HOLD_NS 1000000u
@@ -272,7 +272,7 @@ static void flush(struct stream *s)
 		else if (n == 0 || errno != EINTR)
 			output_over(s);
 	}
-	s->last_write = watchdog_now();
+	s->last_write = clock_now();
 }
 
 /* Take what is possible; what comes within HOLD_NS of the last write may wait for more. */
@@ -282,7 +282,7 @@ static size_t put(struct stream *s, const uint8_t *data, size_t len)
 	size_t taken = append(s, data, len);
 
 	while (s->used && !s->blocked &&
-	       (line || s->used >= HOLD_MAX || watchdog_now() - s->last_write >= HOLD_NS)) {
+	       (line || s->used >= HOLD_MAX || clock_now() - s->last_write >= HOLD_NS)) {
 		flush(s);
 		if (taken == len)
 			break;
@@ -330,7 +330,7 @@ size_t stream_write(struct stream *s, const uint8_t *data, size_t len)
 	if (!len)
 		return 0;
 	if (!atomic_load_explicit(&s->first_output, memory_order_relaxed))
-		atomic_store(&s->first_output, watchdog_now());
+		atomic_store(&s->first_output, clock_now());
 	pthread_mutex_lock(&s->lock);
 	was_blocked = s->blocked;
 	taken = s->out.kind == KIND_NONE ? len : put(s, data, len);
@@ -356,7 +356,7 @@ size_t stream_write(struct stream *s, const uint8_t *data, size_t len)
 
 void stream_drain(struct stream *s, uint64_t timeout_ns)
 {
-	uint64_t now = watchdog_now(), end;
+	uint64_t now = clock_now(), end;
 
 	if (add_overflows(now, timeout_ns, &end))
 		end = UINT64_MAX;
@@ -371,11 +371,10 @@ void stream_drain(struct stream *s, uint64_t timeout_ns)
 		done = !s->used || s->away;
 		p.fd = s->out.fd;
 		pthread_mutex_unlock(&s->lock);
-		now = watchdog_now();
+		now = clock_now();
 		if (done || now >= end)
 			break;
-		left.tv_sec = (time_t)((end - now) / 1000000000u);
-		left.tv_nsec = (long)((end - now) % 1000000000u);
+		left = clock_timespec(end - now);
 		ppoll(&p, 1, &left, NULL);
 	}
 	/* The loop's thread takes note of what changed. */
@@ -426,7 +425,7 @@ static void watch(struct stream *s, struct end *end, uint32_t events, loop_fn fn
 	if (end->source)
 		loop_change(end->source, events);
 	else if (events && loop_add(s->loop, end->fd, events, fn, s, &end->source, NULL) < 0)
-		loop_set_timer(s->retry, watchdog_now() + AGAIN_NS);
+		loop_set_timer(s->retry, clock_now() + AGAIN_NS);
 }
 
 static void flush_on_loop(struct stream *s)
@@ -444,7 +443,7 @@ static void flush_on_loop(struct stream *s)
 	pthread_mutex_unlock(&s->lock);
 	watch(s, &s->out, blocked && !away ? EPOLLOUT : 0, on_out);
 	if (away)
-		loop_set_timer(s->retry, watchdog_now() + AWAY_NS);
+		loop_set_timer(s->retry, clock_now() + AWAY_NS);
 	if (writable && s->ops)
 		s->ops->writable(s->context);
 }
@@ -501,7 +500,7 @@ static void no_input(struct stream *s, int e)
 	 */
 	if (e == EIO && (s->in.kind == KIND_MASTER ||
 			 (s->in.kind == KIND_TERMINAL && !(ready(&s->in, POLLIN) & POLLHUP))))
-		loop_set_timer(s->retry, watchdog_now() + AWAY_NS);
+		loop_set_timer(s->retry, clock_now() + AWAY_NS);
 	else
 		end_close(&s->in);
 }

@@ -5,7 +5,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+
+#include "core/clock.h"
 
 /* Kind and address of what is counted, in one word: addresses have 52 bits at most. */
 #define KIND_SHIFT 56
@@ -22,14 +23,6 @@ struct timeline {
 	_Atomic(uint64_t) exits[EXIT_KINDS];
 	struct counter counters[TIMELINE_ADDRESSES]; /* open addressing; never removed from */
 };
-
-static uint64_t now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 int timeline_new(struct timeline **out, mayfly_error *err)
 {
@@ -79,21 +72,10 @@ void timeline_mark(struct timeline *t, const char *format, ...)
 
 	if (!p)
 		return;
-	p->when = now();
+	p->when = clock_now();
 	va_start(args, format);
 	vsnprintf(p->name, sizeof(p->name), format, args);
 	va_end(args);
-}
-
-void timeline_mark_first(struct timeline *t, _Atomic(uint64_t) *once, const char *name)
-{
-	uint64_t none = 0, when;
-
-	if (!t || atomic_load_explicit(once, memory_order_relaxed))
-		return;
-	when = now();
-	if (atomic_compare_exchange_strong(once, &none, when))
-		timeline_mark_at(t, when, name);
 }
 
 /* The counter of `key`, made if there is room; else NULL. */

@@ -30,8 +30,6 @@ void timeline_free(struct timeline *t);
 /* printf; hostile parts must be printable already. */
 void timeline_mark(struct timeline *t, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
-/* The same once per `*once`, which is zero at first and then the time. */
-void timeline_mark_first(struct timeline *t, _Atomic(uint64_t) *once, const char *name);
 /* A point in the past or the caller's. */
 void timeline_mark_at(struct timeline *t, uint64_t when, const char *name);
 /* An exit of a vCPU, at a port or address (0: not counted apart). */

@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
+#include "core/clock.h"
 #include "core/io.h"
 #include "virtio/blk_overlay.h"
 #include "virtio/iov.h"
@@ -272,7 +273,7 @@ static void blk_notify(struct virtio_device *dev, uint16_t queue)
 {
 	struct virtq *q = &dev->queues[queue];
 	struct virtq_chain chain;
-	uint64_t until = virtio_device_now() + BLK_MAX_TURN;
+	uint64_t until = clock_now() + BLK_MAX_TURN;
 	uint32_t left = BLK_MAX_BATCH;
 
 	pthread_mutex_lock(&dev->lock);
@@ -295,7 +296,7 @@ static void blk_notify(struct virtio_device *dev, uint16_t queue)
 				virtq_break(q, "a block request has no room for its status");
 			/* For each: the next one may take long. */
 			virtio_device_signal(dev, queue);
-			left = virtio_device_now() < until ? left - 1 : 0;
+			left = clock_now() < until ? left - 1 : 0;
 		}
 	} while (left && virtq_set_notify(q, true));
 	virtio_device_signal(dev, queue);

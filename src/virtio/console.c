@@ -204,6 +204,7 @@ static void tell(struct console *c)
 
 static void port_watch(struct port *p);
 static void port_hang_up(struct port *p);
+static void buffers_there(struct port *p);
 
 /* Somebody came or went at the host's end. */
 static void tell_open(struct port *p)
@@ -322,6 +323,8 @@ static void heed(struct console *c, const struct control *m)
 		p->guest_open = m->value == 1;
 		if (p->id)
 			port_watch(p);
+		else if (p->guest_open)
+			buffers_there(p);
 	}
 }
 
@@ -363,6 +366,15 @@ static bool input_buffer(struct port *p, struct virtq_chain *chain)
 	return true;
 }
 
+/*
+ * Linux's driver drops what comes before its console is there, though it has given buffers for
+ * it. Then it opens the port, as drivers must (5.3.6.2.1); those without control queues cannot.
+ */
+static bool console_takes_input(const struct console *c)
+{
+	return c->dev.started && (!is_multiport(c) || c->ports[0].guest_open);
+}
+
 /* Of the console. */
 static size_t on_input(void *context, const uint8_t *data, size_t len)
 {
@@ -374,7 +386,7 @@ static size_t on_input(void *context, const uint8_t *data, size_t len)
 	size_t done = 0;
 
 	pthread_mutex_lock(&c->dev.lock);
-	while (c->dev.started && done < len && left && input_buffer(p, &chain)) {
+	while (console_takes_input(c) && done < len && left && input_buffer(p, &chain)) {
 		struct iov to = {chain.out, chain.nout};
 		size_t n = len - done < chain.out_len ? len - done : (size_t)chain.out_len;
 
@@ -769,15 +781,13 @@ static int add_port(struct console *c, const struct console_port *from, mayfly_e
 int console_new(const struct console_config *config, struct virtio_device **out,
 		mayfly_error *err)
 {
-	uint16_t sizes[VIRTIO_MAX_QUEUES], nqueues = 2;
+	uint16_t sizes[VIRTIO_MAX_QUEUES], nqueues = (uint16_t)(4 + 2 * config->nports);
 	struct console *c;
 	int r;
 
 	if (config->nports > CONSOLE_MAX_PORTS)
 		return fail(err, MAYFLY_E_INVALID, "%zu ports of a console: %d are possible",
 			    config->nports, CONSOLE_MAX_PORTS);
-	if (config->nports)
-		nqueues = (uint16_t)(4 + 2 * config->nports);
 	for (uint16_t i = 0; i < nqueues; i++)
 		sizes[i] = QUEUE_SIZE;
 	c = calloc(1, sizeof(*c));
@@ -796,7 +806,7 @@ int console_new(const struct console_config *config, struct virtio_device **out,
 		console_free(&c->dev);
 		return r;
 	}
-	c->dev.offered = F_SIZE | F_EMERG_WRITE | (config->nports ? F_MULTIPORT : 0);
+	c->dev.offered = F_SIZE | F_EMERG_WRITE | F_MULTIPORT;
 	c->dev.config_len = sizeof(c->config);
 	c->config.max_ports = c->nports;
 	c->stream = config->stream;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "virtio/device.h"
 
-#include <time.h>
+#include "core/clock.h"
 
 int virtio_device_init(struct virtio_device *dev, const struct virtio_ops *ops,
 		       const uint16_t *queue_sizes, uint16_t nqueues, mayfly_error *err)
@@ -61,17 +61,8 @@ void virtio_device_again(struct virtio_device *dev, uint16_t queue)
 	dev->transport->notify_again(dev, queue);
 }
 
-uint64_t virtio_device_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 void virtio_device_requested(struct virtio_device *dev)
 {
 	if (atomic_fetch_add_explicit(&dev->requests, 1, memory_order_relaxed) == 0)
-		atomic_store_explicit(&dev->first_request, virtio_device_now(),
-				      memory_order_relaxed);
+		atomic_store_explicit(&dev->first_request, clock_now(), memory_order_relaxed);
 }

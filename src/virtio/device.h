@@ -133,7 +133,5 @@ void virtio_device_check(struct virtio_device *dev);
 void virtio_device_again(struct virtio_device *dev, uint16_t queue);
 /* Count a request. */
 void virtio_device_requested(struct virtio_device *dev);
-/* CLOCK_MONOTONIC ns. */
-uint64_t virtio_device_now(void);
 
 #endif

@@ -758,6 +758,13 @@ void virtio_mmio_resume(struct virtio_mmio *t)
 	pthread_mutex_lock(&t->line);
 	t->irq.set(t->irq.context, t->irq.irq, atomic_load(&t->interrupts) != 0);
 	pthread_mutex_unlock(&t->line);
-	if (was_started)
-		loop_call(t->dev->loop, start, t);
+	if (!was_started)
+		return;
+	loop_call(t->dev->loop, start, t);
+	/*
+	 * A device that was to look at a queue once more may have switched its notifications off
+	 * meanwhile: the driver would not notify ever again.
+	 */
+	for (uint16_t i = 0; i < t->dev->nqueues; i++)
+		notify(t, i);
 }

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "abi/function.h"
+#include "linux/checkpoint.h"
 
 #define NOTES_AT 0xa00 /* in the program's file */
 
@@ -25,6 +26,12 @@
 static void die(const char *what)
 {
 	perror(what);
+	exit(1);
+}
+
+static void die_of(const mayfly_error *err)
+{
+	fprintf(stderr, "%s\n", err->message);
 	exit(1);
 }
 
@@ -277,6 +284,36 @@ mayfly_process_options program_options(const struct tree *tree)
 	o.memory = (uint64_t)16 << 20;
 	o.flags = MAYFLY_PROCESS_FIXED_LAYOUT;
 	return o;
+}
+
+int program_continue(const struct tree *tree, struct mayfly_snapshot *snap,
+		     struct process **out, mayfly_error *err)
+{
+	mayfly_process_options o = program_options(tree);
+
+	o.program = NULL;
+	o.cwd = NULL;
+	o.snapshot = snap;
+	o.flags |= MAYFLY_PROCESS_RESTORABLE;
+	return process_new(&hv_mock, &o, out, err);
+}
+
+struct process *program_continued(const struct tree *tree, struct mayfly_snapshot *snap)
+{
+	struct process *p;
+	mayfly_error err;
+
+	if (program_continue(tree, snap, &p, &err) < 0)
+		die_of(&err);
+	return p;
+}
+
+void program_restore(struct process *p)
+{
+	mayfly_error err;
+
+	if (checkpoint_restore(p, (const int[3]){-1, -1, -1}, &err) < 0)
+		die_of(&err);
 }
 
 static struct process *running;

@@ -51,6 +51,13 @@ void tree_remove(struct tree *tree);
 /* Its options: the tree's program with its grants, 16 MiB of memory, in /rw. */
 mayfly_process_options program_options(const struct tree *tree);
 
+/* A process from a snapshot of such a program, with the same grants, that can be restored. */
+int program_continue(const struct tree *tree, struct mayfly_snapshot *snap,
+		     struct process **out, mayfly_error *err);
+/* The same, where nothing may go wrong; and its restore. */
+struct process *program_continued(const struct tree *tree, struct mayfly_snapshot *snap);
+void program_restore(struct process *p);
+
 /*
  * Have the program make these system calls, the number before the arguments, then exit with 7;
  * none waits. Gives how it ended: at mayfly_ready() (PROG_SYS_READY) it pauses.

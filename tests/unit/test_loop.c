@@ -10,9 +10,10 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "machine/loop.h"
 
 #define HANG_SECONDS 60
@@ -20,14 +21,6 @@
 
 static struct loop *loop;
 static int pipe_fd[2];
-
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static int setup(void **state)
 {
@@ -98,7 +91,7 @@ static void source_without_events_is_not_told_of_errors(void **state)
 	close(pipe_fd[1]);
 	pipe_fd[1] = -1;
 	assert_int_equal(loop_add_timer(loop, called, &other, &t, NULL), 0);
-	loop_set_timer(t, now());
+	loop_set_timer(t, clock_now());
 	loop_run(loop);
 	assert_int_equal(quiet.count, 0);
 	loop_change(s, EPOLLIN);
@@ -143,7 +136,7 @@ static void regular_file_is_always_ready(void **state)
 	assert_int_equal(c.count, 2);
 	loop_change(s, 0);
 	assert_int_equal(loop_add_timer(loop, called, &timer, &t, NULL), 0);
-	loop_set_timer(t, now() + MS);
+	loop_set_timer(t, clock_now() + MS);
 	loop_run(loop);
 	assert_int_equal(c.count, 2);
 	close(fd);
@@ -156,7 +149,7 @@ static void timers_come_in_the_order_of_their_deadlines(void **state)
 			     {.to = order, .name = 'b'},
 			     {.to = order, .name = 'c'}};
 	struct loop_source *s[3];
-	uint64_t start = now();
+	uint64_t start = clock_now();
 
 	(void)state;
 	for (size_t i = 0; i < 3; i++)
@@ -165,7 +158,7 @@ static void timers_come_in_the_order_of_their_deadlines(void **state)
 	loop_set_timer(s[1], start + 20 * MS);
 	loop_set_timer(s[2], start + 10 * MS);
 	loop_run(loop);
-	assert_true(now() >= start + 30 * MS);
+	assert_true(clock_now() >= start + 30 * MS);
 	assert_string_equal(order, "cba");
 	assert_int_equal(c[0].events, 0);
 }
@@ -178,8 +171,8 @@ static void timer_that_was_set_off_does_not_come(void **state)
 	(void)state;
 	assert_int_equal(loop_add_timer(loop, called, &off, &s, NULL), 0);
 	assert_int_equal(loop_add_timer(loop, called, &end, &t, NULL), 0);
-	loop_set_timer(s, now() + MS);
-	loop_set_timer(t, now() + 2 * MS);
+	loop_set_timer(s, clock_now() + MS);
+	loop_set_timer(t, clock_now() + 2 * MS);
 	loop_set_timer(s, UINT64_MAX);
 	loop_run(loop);
 	assert_int_equal(off.count, 0);
@@ -296,8 +289,34 @@ static void timer_set_by_another_thread_wakes_the_loop(void **state)
 	assert_int_equal(loop_add_timer(loop, called, &c, &t, NULL), 0);
 	on_loop_thread = false;
 	start_loop();
-	loop_set_timer(t, now() + MS);
+	loop_set_timer(t, clock_now() + MS);
 	pthread_join(loop_thread, NULL);
+	assert_int_equal(c.count, 1);
+}
+
+/* Its own copy of it, that is: epoll's part is shared. */
+static void loop_goes_on_when_a_forked_child_frees_it(void **state)
+{
+	struct calls c = {.stop_at = 1}, end = {.stop_at = 1};
+	struct loop_source *s, *t;
+	pid_t child;
+	int status;
+
+	(void)state;
+	assert_int_equal(loop_add(loop, pipe_fd[0], EPOLLIN, called, &c, &s, NULL), 0);
+	assert_int_equal(loop_add_timer(loop, called, &end, &t, NULL), 0);
+	child = fork();
+	if (child == 0) {
+		loop_free(loop);
+		_exit(0);
+	}
+	assert_true(child > 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_int_equal(write(pipe_fd[1], "x", 1), 1);
+	/* Later than what is there already. */
+	loop_set_timer(t, clock_now() + 100 * MS);
+	loop_run(loop);
 	assert_int_equal(c.count, 1);
 }
 
@@ -316,6 +335,7 @@ int main(void)
 		TEST(stopping_before_running_is_kept),
 		TEST(call_is_made_on_the_loops_thread_and_waited_for),
 		TEST(timer_set_by_another_thread_wakes_the_loop),
+		TEST(loop_goes_on_when_a_forked_child_frees_it),
 	};
 
 	return cmocka_run_group_tests_name("loop", tests, NULL, NULL);

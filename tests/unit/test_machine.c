@@ -171,18 +171,6 @@ static void ended_machine_does_not_run_again(void **state)
 	assert_int_equal(mock_left(), 1);
 }
 
-static void first_reason_counts(void **state)
-{
-	struct mock_step steps[] = {exit_seven()};
-
-	(void)state;
-	make();
-	mock_play(steps, 1);
-	assert_ends(MAYFLY_MACHINE_EXIT, 7);
-	machine_stop(m, STOP_RESET);
-	assert_int_equal(m->stop, STOP_EXIT);
-}
-
 static void string_output_reaches_the_console_whole(void **state)
 {
 	char text[] = "many bytes at once\n", got[64] = "";
@@ -856,7 +844,6 @@ int main(void)
 		TEST(triple_fault_is_a_reset),
 		TEST(keyboard_controller_resets),
 		TEST(ended_machine_does_not_run_again),
-		TEST(first_reason_counts),
 		TEST(string_output_reaches_the_console_whole),
 		TEST(string_input_is_filled_whole),
 		TEST(memory_that_is_not_there_reads_as_ones),

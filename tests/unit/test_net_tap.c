@@ -271,20 +271,29 @@ static void wait_for_frames(struct test *t, uint16_t n)
 	assert_int_equal(driver_nused(&t->rx), n);
 }
 
+/* Buffers for what comes in, 4 KiB apart. */
+static void offer(struct test *t, uint32_t n, uint32_t size)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		const struct driver_piece piece = {DATA + i * 0x1000ull, size, true};
+
+		driver_chain(&t->rx, &piece, 1);
+	}
+	driver_notify(&t->d, 0);
+}
+
 static void test_a_frame_comes_in(void **state)
 {
 	struct test t;
 	struct frame f;
 	const struct virtio_net_hdr none = {0};
-	const struct driver_piece piece = {DATA, 2000, true};
 	uint32_t head, len;
 
 	(void)state;
 	if (!have_network)
 		skip();
 	begin(&t, F(MAC));
-	driver_chain(&t.rx, &piece, 1);
-	driver_notify(&t.d, 0);
+	offer(&t, 1, 2000);
 	frame_udp(&f, GUEST, 1, 2, "hello", 5);
 	put(&t, &none, f.bytes, f.len);
 	wait_for_frames(&t, 1);
@@ -307,12 +316,7 @@ static void test_a_large_segment_comes_in_whole_over_several_buffers(void **stat
 	if (!have_network)
 		skip();
 	begin(&t, F(GUEST_CSUM) | F(GUEST_TSO4) | F(MRG_RXBUF));
-	for (uint32_t i = 0; i < 4; i++) {
-		const struct driver_piece piece = {DATA + i * 0x1000ull, 600, true};
-
-		driver_chain(&t.rx, &piece, 1);
-	}
-	driver_notify(&t.d, 0);
+	offer(&t, 4, 600);
 	put(&t, &h, segment, len);
 	wait_for_frames(&t, 3);
 	while (driver_used(&t.rx, &head, &used))
@@ -336,12 +340,7 @@ static void test_without_offloads_the_kernel_cuts_a_large_segment(void **state)
 	if (!have_network)
 		skip();
 	begin(&t, F(MAC));
-	for (uint32_t i = 0; i < 4; i++) {
-		const struct driver_piece piece = {DATA + i * 0x1000ull, 1600, true};
-
-		driver_chain(&t.rx, &piece, 1);
-	}
-	driver_notify(&t.d, 0);
+	offer(&t, 4, 1600);
 	put(&t, &h, segment, len);
 	wait_for_frames(&t, 2);
 	while (driver_used(&t.rx, &head, &used)) {

@@ -40,36 +40,14 @@ static struct process *opened(void)
 	return p;
 }
 
-static int use(struct mayfly_snapshot *from, struct process **out, mayfly_error *err)
-{
-	mayfly_process_options o = program_options(&tree);
-
-	o.program = NULL;
-	o.cwd = NULL;
-	o.snapshot = from;
-	o.flags |= MAYFLY_PROCESS_RESTORABLE;
-	return process_new(&hv_mock, &o, out, err);
-}
-
-static struct process *continued(void)
-{
-	struct process *p = NULL;
-	mayfly_error err;
-
-	if (use(snap, &p, &err) < 0)
-		fail_msg("%s", err.message);
-	return p;
-}
-
 /* After these calls "hello" is in RESULT, in a process made from it, and in one restored. */
 static void says_hello(const uint64_t (*calls)[7], size_t count)
 {
-	struct process *p = continued();
-	mayfly_error err;
+	struct process *p = program_continued(&tree, snap);
 
 	for (int i = 0; i < 2; i++) {
-		if (i && checkpoint_restore(p, (const int[3]){-1, -1, -1}, &err) < 0)
-			fail_msg("%s", err.message);
+		if (i)
+			program_restore(p);
 		assert_int_equal(program_run(p, calls, count).status, 7);
 		assert_true(program_holds(p, RESULT, "hello"));
 	}
@@ -157,7 +135,7 @@ static void files_without_names_are_kept(void **state)
 static void a_semaphore_of_any_value_is_kept(void **state)
 {
 	static const uint64_t calls[][7] = {{SYS_read, SEMAPHORE, RESULT, 8}};
-	struct process *p = continued();
+	struct process *p = program_continued(&tree, snap);
 	uint64_t value = 0;
 
 	(void)state;
@@ -173,7 +151,7 @@ static void signals_that_wait_are_kept(void **state)
 		{SYS_rt_sigpending, RESULT, 8},
 		{SYS_epoll_wait, EPOLL, RESULT + 8, 1, 0},
 	};
-	struct process *p = continued();
+	struct process *p = program_continued(&tree, snap);
 	struct epoll_event event = {.events = 0};
 	struct guest_siginfo info;
 	uint64_t set = 0;
@@ -199,7 +177,7 @@ static void timers_go_on_with_what_was_left(void **state)
 		{SYS_timer_gettime, 0, RESULT + 0x200},
 	};
 	const struct itimerspec untouched = {.it_value.tv_sec = 12345};
-	struct process *p = continued();
+	struct process *p = program_continued(&tree, snap);
 	struct itimerspec spec = {.it_value.tv_sec = 0}, none = spec;
 	struct itimerval itimer = {.it_value.tv_sec = 0};
 
@@ -218,13 +196,11 @@ static void timers_go_on_with_what_was_left(void **state)
 
 static void signals_from_before_a_restore_are_gone(void **state)
 {
-	struct process *p = continued();
-	mayfly_error err;
+	struct process *p = program_continued(&tree, snap);
 
 	(void)state;
 	assert_int_equal(signal_send_outside(p, SIGTERM), 0);
-	if (checkpoint_restore(p, (const int[3]){-1, -1, -1}, &err) < 0)
-		fail_msg("%s", err.message);
+	program_restore(p);
 	assert_int_equal(p->sig.pending.set, SIG_BIT(SIGUSR1));
 	assert_int_equal(program_run(p, NULL, 0).status, 7);
 	assert_int_equal(signal_send_outside(p, SIGTERM), -ESRCH);
@@ -291,7 +267,7 @@ static void only_what_the_host_writes_is_noted(void **state)
 		{SYS_recvfrom, DATAGRAMS, PROGRAM_DATA + 0x7000, 3, 0, 0, 0},
 		{SYS_futex, PROGRAM_DATA + 0x8000, 1 /* FUTEX_WAKE */, 1},
 	};
-	struct process *p = continued();
+	struct process *p = program_continued(&tree, snap);
 
 	(void)state;
 	program_run(p, calls, ARRAY_SIZE(calls));
@@ -336,7 +312,7 @@ static void use_state(const uint8_t *data, size_t len)
 	b.extra_len = len;
 	assert_int_equal(snapshot_builder_finish(&b, &made, NULL), 0);
 	snapshot_builder_fini(&b);
-	if (use(made, &p, &err) == 0) {
+	if (program_continue(&tree, made, &p, &err) == 0) {
 		program_run(p, calls, ARRAY_SIZE(calls));
 		process_free(p);
 	} else {

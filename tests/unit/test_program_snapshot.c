@@ -54,40 +54,11 @@ static void make_snapshot(void)
 	process_free(p);
 }
 
-static int use(struct mayfly_snapshot *from, struct process **out, mayfly_error *err)
-{
-	mayfly_process_options o = program_options(&tree);
-
-	o.program = NULL;
-	o.cwd = NULL;
-	o.snapshot = from;
-	o.flags |= MAYFLY_PROCESS_RESTORABLE;
-	return process_new(&hv_mock, &o, out, err);
-}
-
-static struct process *continued(struct mayfly_snapshot *from)
-{
-	struct process *p = NULL;
-	mayfly_error err;
-
-	if (use(from, &p, &err) < 0)
-		fail_msg("%s", err.message);
-	return p;
-}
-
-static void restore(struct process *p)
-{
-	mayfly_error err;
-
-	if (checkpoint_restore(p, (const int[3]){-1, -1, -1}, &err) < 0)
-		fail_msg("%s", err.message);
-}
-
 /* --- Memory ----------------------------------------------------------------------------------- */
 
 static void memory_is_as_it_was(void **state)
 {
-	struct process *p = continued(snap);
+	struct process *p = program_continued(&tree, snap);
 
 	(void)state;
 	assert_true(program_holds(p, PROGRAM_DATA + 0x3000, "kept"));
@@ -98,7 +69,7 @@ static void memory_is_as_it_was(void **state)
 
 static void what_could_not_be_written_cannot_be(void **state)
 {
-	struct process *p = continued(snap);
+	struct process *p = program_continued(&tree, snap);
 
 	(void)state;
 	for (int again = 0; again < 2; again++) {
@@ -106,14 +77,14 @@ static void what_could_not_be_written_cannot_be(void **state)
 		assert_int_equal(mm_write(&p->mm, PROGRAM_TEXT, "x", 1), -EFAULT);
 		assert_int_equal(mm_write(&p->mm, PROGRAM_NONE, "x", 1), -EFAULT);
 		assert_int_equal(mm_write(&p->mm, PROGRAM_DATA, "x", 1), 0);
-		restore(p);
+		program_restore(p);
 	}
 	process_free(p);
 }
 
 static void holes_between_mappings_are_not_there(void **state)
 {
-	struct process *p = continued(snap);
+	struct process *p = program_continued(&tree, snap);
 	char byte;
 
 	(void)state;
@@ -122,7 +93,7 @@ static void holes_between_mappings_are_not_there(void **state)
 		assert_int_equal(mm_read(&p->mm, &byte, HOLE, 1), -EFAULT);
 		assert_int_equal(mm_write(&p->mm, HEAP + HEAP_SIZE, "x", 1), -EFAULT);
 		assert_int_equal(mm_read(&p->mm, &byte, PROGRAM_NONE, 1), -EFAULT);
-		restore(p);
+		program_restore(p);
 	}
 	process_free(p);
 }
@@ -143,12 +114,12 @@ static void calls_that_point_anywhere_do_not_spoil_a_restore(void **state)
 		{SYS_getrandom, PROGRAM_DATA, 0x10000},
 		{SYS_futex, HOLE, 1, 1},
 	};
-	struct process *p = continued(snap);
+	struct process *p = program_continued(&tree, snap);
 
 	(void)state;
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(program_run(p, calls, ARRAY_SIZE(calls)).status, 7);
-		restore(p);
+		program_restore(p);
 		assert_true(program_holds(p, PROGRAM_DATA + 0x3000, "kept"));
 	}
 	process_free(p);
@@ -167,13 +138,13 @@ static void rights_that_were_changed_are_back_after_a_restore(void **state)
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, UINT64_MAX, 0},
 		{SYS_getrandom, HOLE, 100},
 	};
-	struct process *p = continued(snap);
+	struct process *p = program_continued(&tree, snap);
 	char byte;
 
 	(void)state;
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(program_run(p, calls, ARRAY_SIZE(calls)).status, 7);
-		restore(p);
+		program_restore(p);
 		assert_int_equal(mm_write(&p->mm, PROGRAM_READ_ONLY, "x", 1), -EFAULT);
 		assert_int_equal(mm_read(&p->mm, &byte, PROGRAM_READ_ONLY, 1), 0);
 		assert_int_equal(byte, 0x7f);
@@ -191,12 +162,12 @@ static void all_that_was_unmapped_is_back_after_a_restore(void **state)
 		{SYS_mmap, HEAP, 0x1000, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, UINT64_MAX, 0},
 	};
-	struct process *p = continued(snap);
+	struct process *p = program_continued(&tree, snap);
 
 	(void)state;
 	for (int i = 0; i < 3; i++) {
 		program_run(p, calls, ARRAY_SIZE(calls));
-		restore(p);
+		program_restore(p);
 		assert_true(program_holds(p, HEAP, "heap"));
 		assert_true(program_holds(p, PROGRAM_DATA + 0x3000, "kept"));
 	}
@@ -215,23 +186,23 @@ static void memory_written_behind_the_image_is_no_trap_for_the_next(void **state
 
 	(void)state;
 	for (int i = 0; i < 6; i++) {
-		struct process *p = continued(snap);
+		struct process *p = program_continued(&tree, snap);
 
 		assert_int_equal(program_run(p, calls, ARRAY_SIZE(calls)).status, 7);
 		if (i % 2)
-			restore(p);
+			program_restore(p);
 		process_free(p);
 	}
 }
 
 static void charges_are_those_of_the_mappings(void **state)
 {
-	struct process *p = continued(snap);
+	struct process *p = program_continued(&tree, snap);
 	uint64_t charged = atomic_load(&p->mm.charged);
 
 	(void)state;
 	assert_true(charged > 0 && charged <= p->mm.limit);
-	restore(p);
+	program_restore(p);
 	assert_int_equal(atomic_load(&p->mm.charged), charged);
 	process_free(p);
 }
@@ -265,7 +236,7 @@ static void state_refused(const uint8_t *data, size_t len, const char *reason)
 	struct mayfly_snapshot *made = with_state(data, len);
 	struct process *p = NULL;
 	mayfly_error err = {.code = 0};
-	int r = use(made, &p, &err);
+	int r = program_continue(&tree, made, &p, &err);
 
 	if (r == 0)
 		process_free(p);
@@ -301,7 +272,7 @@ static void each_truncation_is_refused(void **state)
 		struct process *p = NULL;
 		mayfly_error err = {.code = 0};
 
-		assert_int_equal(use(made, &p, &err), MAYFLY_E_FORMAT);
+		assert_int_equal(program_continue(&tree, made, &p, &err), MAYFLY_E_FORMAT);
 		assert_true(err.message[0] != '\0');
 		mayfly_snapshot_unref(made);
 	}
@@ -452,7 +423,7 @@ static void a_saved_program_goes_on(void **state)
 	snapshot_bytes_save(snap, &b);
 	if (open_bytes(&b, &opened, &err) < 0)
 		fail_msg("%s", err.message);
-	p = continued(opened);
+	p = program_continued(&tree, opened);
 	assert_true(program_holds(p, HEAP, "heap"));
 	assert_int_equal(program_run(p, NULL, 0).status, 7);
 	process_free(p);
@@ -478,7 +449,7 @@ static void open_and_run(struct snapshot_bytes *b)
 	int r = open_bytes(b, &opened, &err);
 
 	if (r == 0)
-		r = use(opened, &p, &err);
+		r = program_continue(&tree, opened, &p, &err);
 	if (r == 0) {
 		program_run(p, calls, ARRAY_SIZE(calls));
 		process_free(p);

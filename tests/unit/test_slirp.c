@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/sanitized.h"
 #include "frames.h"
 #include "machine/slirp.h"
 

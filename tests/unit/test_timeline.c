@@ -42,18 +42,6 @@ static void points_come_in_the_order_of_time(void **state)
 	assert_string_equal(p[2].name, "now 1");
 }
 
-static void first_time_is_marked_once(void **state)
-{
-	_Atomic(uint64_t) once = 0;
-	const struct timeline_point *p;
-
-	(void)state;
-	timeline_mark_first(t, &once, "first");
-	timeline_mark_first(t, &once, "first");
-	assert_int_equal(timeline_points(t, &p), 1);
-	assert_int_equal(p[0].when, once);
-}
-
 static void points_beyond_the_most_are_dropped(void **state)
 {
 	const struct timeline_point *p;
@@ -150,7 +138,6 @@ static void threads_lose_no_count(void **state)
 
 static void no_timeline_is_no_trouble(void **state)
 {
-	_Atomic(uint64_t) once = 0;
 	const struct timeline_point *p;
 	enum timeline_exit kind;
 	uint64_t address, count;
@@ -158,7 +145,6 @@ static void no_timeline_is_no_trouble(void **state)
 	(void)state;
 	timeline_mark(NULL, "x");
 	timeline_mark_at(NULL, 1, "x");
-	timeline_mark_first(NULL, &once, "x");
 	timeline_exit(NULL, EXIT_READ, 1);
 	assert_int_equal(timeline_points(NULL, &p), 0);
 	assert_int_equal(timeline_exits(NULL, EXIT_READ), 0);
@@ -172,7 +158,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(points_come_in_the_order_of_time),
-		TEST(first_time_is_marked_once),
 		TEST(points_beyond_the_most_are_dropped),
 		TEST(long_names_are_cut_off),
 		TEST(exits_are_counted_by_kind_and_address),

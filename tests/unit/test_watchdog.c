@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "core/watchdog.h"
 
 #define MS 1000000u
@@ -102,9 +103,9 @@ static void passed_deadline_is_noticed(void **state)
 static void deadline_is_noticed_once_and_not_before_it_has_passed(void **state)
 {
 	(void)state;
-	watchdog_arm(&watched[0].entry, watchdog_now() + 20 * MS);
+	watchdog_arm(&watched[0].entry, clock_now() + 20 * MS);
 	wait_for(0, 1);
-	watchdog_arm(&watched[1].entry, watchdog_now() + 2 * MS);
+	watchdog_arm(&watched[1].entry, clock_now() + 2 * MS);
 	wait_for(1, 1); /* the thread looked again meanwhile */
 	assert_int_equal(fired(0), 1);
 	assert_int_equal(watched[0].early + watched[1].early, 0);
@@ -112,7 +113,7 @@ static void deadline_is_noticed_once_and_not_before_it_has_passed(void **state)
 
 static void earlier_deadline_armed_later_comes_first(void **state)
 {
-	uint64_t now = watchdog_now();
+	uint64_t now = clock_now();
 
 	(void)state;
 	watchdog_arm(&watched[0].entry, now + 400 * MS);
@@ -123,7 +124,7 @@ static void earlier_deadline_armed_later_comes_first(void **state)
 	assert_int_equal(fired(2), 1);
 	/* If this thread was held up for so long that all were due at once, order means nothing. */
 	if (watched[2].order > watched[0].order || watched[1].order > watched[0].order)
-		assert_true(watchdog_now() > now + 400 * MS);
+		assert_true(clock_now() > now + 400 * MS);
 	else
 		assert_true(watched[2].order < watched[0].order);
 }
@@ -131,7 +132,7 @@ static void earlier_deadline_armed_later_comes_first(void **state)
 static void deadline_that_the_callback_gives_is_kept(void **state)
 {
 	(void)state;
-	watched[0].next = watchdog_now() + 5 * MS;
+	watched[0].next = clock_now() + 5 * MS;
 	watchdog_arm(&watched[0].entry, 1);
 	wait_for(0, 2);
 	assert_int_equal(watched[0].early, 0);
@@ -139,7 +140,7 @@ static void deadline_that_the_callback_gives_is_kept(void **state)
 
 static void disarmed_deadline_does_not_fire(void **state)
 {
-	uint64_t now = watchdog_now();
+	uint64_t now = clock_now();
 
 	(void)state;
 	watchdog_arm(&watched[0].entry, now + (uint64_t)3600 * 1000 * MS);
@@ -219,7 +220,7 @@ static void *storm(void *arg)
 	struct watched *w = arg;
 
 	for (uint32_t i = 0; i < 50; i++) {
-		watchdog_arm(&w->entry, watchdog_now() + (i % 3) * MS / 4);
+		watchdog_arm(&w->entry, clock_now() + (i % 3) * MS / 4);
 		while (__atomic_load_n(&w->fired, __ATOMIC_SEQ_CST) <= i)
 			sched_yield();
 	}

@@ -14,6 +14,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "core/clock.h"
+
 #define PATHS 8	       /* that are good at once */
 #define PATH_ROOM 8192 /* in guest memory, each */
 #define DATA_AT (1u << 20)
@@ -177,7 +179,7 @@ int tree_set_up(void **state)
 	tree_t->host = pthread_self();
 	tree_p->umask = 022;
 	tree_p->exe = strdup("/g/file");
-	clock_gettime(CLOCK_MONOTONIC, &tree_p->started);
+	tree_p->started = clock_now();
 	if (vfs_new(tree_p, &tree_p->vfs, &err) < 0) {
 		fprintf(stderr, "%s\n", err.message);
 		exit(1);
