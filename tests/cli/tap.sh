@@ -18,8 +18,8 @@ export SOURCES
 # End a test: it cannot hold (fail), it cannot run here (skip).
 fail() {
 	echo "$*"
-	[ ! -s out ] || { echo "standard output:" && head -c 2000 out; }
-	[ ! -s err ] || { echo "standard error:" && head -c 2000 err; }
+	[ ! -s out ] || { echo "standard output:" && head -c 2000 out && echo; }
+	[ ! -s err ] || { echo "standard error:" && head -c 2000 err && echo; }
 	exit 1
 }
 
