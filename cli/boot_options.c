@@ -149,23 +149,16 @@ const char *boot_option_fixed(const struct boot_options *o)
 
 static char *copy_text(struct boot_setup *s, const char *text)
 {
-	size_t size = strlen(text) + 1;
-	char *copy = xrealloc(NULL, size, 1);
-
-	s->texts = xrealloc(s->texts, s->ntexts + 1, sizeof(s->texts[0]));
-	s->texts[s->ntexts++] = copy;
-	return memcpy(copy, text, size);
+	return texts_copy(&s->texts, text, strlen(text));
 }
 
 void boot_setup_fini(struct boot_setup *s)
 {
-	for (size_t i = 0; i < s->ntexts; i++)
-		free(s->texts[i]);
 	for (size_t i = 0; i < s->library.nnics; i++)
 		free(s->forwards[i]);
 	for (size_t i = 0; i < s->library.nfw; i++)
 		free((void *)s->fw[i].data);
-	free(s->texts);
+	texts_free(&s->texts);
 	free(s->forwards);
 	free(s->nics);
 	free(s->fw);

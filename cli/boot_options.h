@@ -8,6 +8,7 @@
 
 #include "mayfly.h"
 #include "options.h"
+#include "texts.h"
 
 struct verb;
 
@@ -45,8 +46,7 @@ struct boot_setup {
 	mayfly_forward **forwards; /* of each network */
 	mayfly_port *ports;
 	mayfly_fw_file *fw;
-	char **texts; /* copies that were taken apart */
-	size_t ntexts;
+	struct texts texts; /* copies that were taken apart */
 };
 
 /*

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -34,8 +35,12 @@ enum { HELPER_DAMAGED = 1, HELPER_UNKNOWN = 2, HELPER_FAILED = 3 };
 #define SIZE_MAX_UNPACKED ((size_t)1 << 30)
 
 #define SETTLE_SECONDS 2
+#define HOLE ((size_t)256 << 10)
 #define NAME_SIZE 128
 #define SUFFIX ".kernel"
+#define TEMPORARY ".new."
+/* Longer than unpacking takes: whoever did it was killed. */
+#define STALE_SECONDS 3600
 
 static uint32_t get32(const uint8_t *at)
 {
@@ -136,7 +141,16 @@ static bool has_suffix(const char *name)
 	return len > strlen(SUFFIX) && strcmp(name + len - strlen(SUFFIX), SUFFIX) == 0;
 }
 
-/* Remove the one that was not used for longest, if there are too many. */
+static bool is_stale(const char *name, const struct stat *st)
+{
+	return strncmp(name, TEMPORARY, strlen(TEMPORARY)) == 0 &&
+	       time(NULL) - st->st_mtim.tv_sec >= STALE_SECONDS;
+}
+
+/*
+ * Remove the one that was not used for longest, if there are too many, and what was left behind
+ * half unpacked.
+ */
 static void cache_trim(int dir)
 {
 	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -153,8 +167,11 @@ static void cache_trim(int dir)
 	for (struct dirent *e; (e = readdir(list));) {
 		struct stat st;
 
-		if (!has_suffix(e->d_name) || strlen(e->d_name) >= sizeof(oldest) ||
-		    fstatat(dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		if (fstatat(dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		if (is_stale(e->d_name, &st))
+			unlinkat(dir, e->d_name, 0);
+		if (!has_suffix(e->d_name) || strlen(e->d_name) >= sizeof(oldest))
 			continue;
 		count++;
 		if (!oldest[0] || st.st_mtim.tv_sec < when) {
@@ -221,6 +238,23 @@ static int run_helper(int kernel, int to, const struct kernel_payload *p)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : HELPER_FAILED;
 }
 
+/*
+ * Zeroes become holes, as far as the file system can: they need not be read, and a guest's memory
+ * that only looks like the file's is the host's, not a copy.
+ */
+static void punch_holes(int fd, size_t size)
+{
+	static const uint8_t zeroes[HOLE];
+	uint8_t *buffer = malloc(HOLE);
+
+	for (size_t at = 0; buffer && at + HOLE <= size; at += HOLE)
+		if (pread(fd, buffer, HOLE, (off_t)at) == (ssize_t)HOLE &&
+		    memcmp(buffer, zeroes, HOLE) == 0)
+			(void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					(off_t)at, HOLE);
+	free(buffer);
+}
+
 /* Into an empty file; false, with the reason in image->why. */
 static bool unpack_to(int fd, int kernel, const struct kernel_payload *p,
 		      struct kernel_image *image)
@@ -250,21 +284,26 @@ static bool unpack_to(int fd, int kernel, const struct kernel_payload *p,
 			 r < 0		      ? HELPER " is not installed"
 			 : r <= HELPER_FAILED ? reasons[r]
 					      : reasons[HELPER_FAILED]);
+	else
+		punch_holes(fd, p->size);
 	return r == 0;
 }
 
 /*
- * Under a name of its own first, and synced, so that it is there as a whole or not at all. -1: it
- * cannot be kept, or not be unpacked.
+ * Under a name of its own first, and synced, so that it is there as a whole or not at all: not
+ * the process's id, which another one has, too, in a container with the same home directory. -1:
+ * it cannot be kept, or not be unpacked.
  */
 static int unpack_kept(int dir, const char *name, int kernel, const struct kernel_payload *p,
 		       struct kernel_image *image)
 {
 	char temporary[64];
+	uint64_t any;
 	int fd;
 
-	snprintf(temporary, sizeof(temporary), ".new.%ld", (long)getpid());
-	unlinkat(dir, temporary, 0);
+	if (getrandom(&any, sizeof(any), GRND_NONBLOCK) != (ssize_t)sizeof(any))
+		return -1;
+	snprintf(temporary, sizeof(temporary), TEMPORARY "%llx", (unsigned long long)any);
 	fd = openat(dir, temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -1;

@@ -38,7 +38,7 @@ static void end_by(struct machine *m, int signal)
 	mayfly_machine_interrupt(m->machine);
 }
 
-/* By then it may not have been made: the signal says that, too. */
+/* It may not have been made yet: machine_run() looks at the signal before it begins. */
 static void end_by_key(void *context)
 {
 	end_by(context, SIGINT);
@@ -164,28 +164,48 @@ int machine_init(struct machine *m, const struct verb *verb, const struct boot_o
 	return STATUS_OK;
 }
 
-static int make(struct machine *m)
+/*
+ * Whether the message names what the library was given as the kernel; then it names `kernel`
+ * instead, as which the user knows what was unpacked.
+ */
+static bool name_kernel(mayfly_error *err, const char *given, const char *kernel)
+{
+	char message[sizeof(err->message)];
+	char *at = given ? strstr(err->message, given) : NULL;
+
+	if (!at)
+		return false;
+	snprintf(message, sizeof(message), "%.*s%s%s", (int)(at - err->message), err->message,
+		 kernel, at + strlen(given));
+	memcpy(err->message, message, sizeof(message));
+	return true;
+}
+
+/* `kernel`: what the user calls it; NULL: there is none, but a snapshot. */
+static int make(struct machine *m, const char *kernel)
 {
 	mayfly_error err;
 	int status = open_console(m);
+	bool of_kernel;
 
 	if (status != STATUS_OK)
 		return status;
 	if (mayfly_machine_new(&m->setup.library, &m->machine, &err) == MAYFLY_OK)
 		return STATUS_OK;
+	of_kernel = name_kernel(&err, m->setup.library.kernel, kernel);
 	complain_library(&err);
 	/* The kernel is there: what is not is a disk, say. */
-	return err.code == MAYFLY_E_FORMAT ? STATUS_NOT_EXECUTABLE : STATUS_FAILED;
+	return err.code == MAYFLY_E_FORMAT || (err.code == MAYFLY_E_UNSUPPORTED && of_kernel)
+		       ? STATUS_NOT_EXECUTABLE
+		       : STATUS_FAILED;
 }
 
-int machine_new(struct machine *m, const char *kernel)
+static int check_kernel(const char *kernel)
 {
-	int fd = open(kernel, O_RDONLY | O_CLOEXEC);
-	struct stat st;
+	/* Non-blocking: a FIFO must not hang us. */
+	int fd = open(kernel, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	struct stat st = {.st_size = 0};
 	int e = fd < 0 ? errno : fstat(fd, &st) != 0 ? errno : S_ISDIR(st.st_mode) ? EISDIR : 0;
-	struct kernel_image image;
-	char note[192];
-	int status;
 
 	if (fd >= 0)
 		close(fd);
@@ -193,6 +213,21 @@ int machine_new(struct machine *m, const char *kernel)
 		complain("cannot open %s: %s", kernel, strerror(e));
 		return errno_status(e);
 	}
+	if (S_ISREG(st.st_mode) && st.st_size > 0)
+		return STATUS_OK;
+	complain("%s is no kernel: %s", kernel,
+		 S_ISREG(st.st_mode) ? "the file is empty" : "it is not a regular file");
+	return STATUS_NOT_EXECUTABLE;
+}
+
+int machine_new(struct machine *m, const char *kernel)
+{
+	struct kernel_image image;
+	char note[192];
+	int status = check_kernel(kernel);
+
+	if (status != STATUS_OK)
+		return status;
 	kernel_image_open(kernel, &image);
 	if (image.why[0]) {
 		snprintf(note, sizeof(note), "the kernel unpacks itself, which is slow: %s",
@@ -200,7 +235,10 @@ int machine_new(struct machine *m, const char *kernel)
 		print_notice(m, note);
 	}
 	m->setup.library.kernel = image.path;
-	status = make(m);
+	/* What was unpacked is ours alone, and is written once. */
+	if (image.fd >= 0)
+		m->setup.library.flags |= MAYFLY_MACHINE_MAP_KERNEL;
+	status = make(m, kernel);
 	kernel_image_close(&image);
 	return status;
 }
@@ -219,7 +257,7 @@ int machine_new_from(struct machine *m, const char *path)
 	m->setup.library.snapshot = snap;
 	mayfly_snapshot_get_info(snap, &info, NULL);
 	if (info.machine) {
-		status = make(m);
+		status = make(m, NULL);
 	} else {
 		complain("%s is no snapshot of a machine: 'mayfly %s' continues it", path,
 			 info.program ? "run --from" : "call");
@@ -241,6 +279,9 @@ int machine_run(struct machine *m, const mayfly_machine_pause *pause, mayfly_mac
 		return STATUS_FAILED;
 	}
 	resize(m);
+	/* By a key, before there was a machine to interrupt. */
+	if (atomic_load(&m->ended_by))
+		mayfly_machine_interrupt(m->machine);
 	end->size = sizeof(*end);
 	r = mayfly_machine_run(m->machine, pause, end, &err);
 	m->ran = true;
@@ -266,20 +307,10 @@ static void write_trace(void *context, const char *text, size_t len)
 {
 	struct machine *m = context;
 
-	while (m->trace_fd >= 0 && len > 0) {
-		ssize_t n = write(m->trace_fd, text, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			m->trace_errno = errno;
-			return;
-		}
-		text += n;
-		len -= (size_t)n;
-	}
 	if (m->trace_fd < 0)
 		fwrite(text, 1, len, stderr);
+	else if (!m->trace_errno)
+		m->trace_errno = write_whole(m->trace_fd, text, len);
 }
 
 static void print_timeline(struct machine *m)
@@ -298,8 +329,8 @@ void machine_fini(struct machine *m)
 {
 	if (m->machine && m->ran && m->options->trace)
 		print_timeline(m);
-	mayfly_machine_free(m->machine);
 	terminal_restore();
+	mayfly_machine_free(m->machine);
 	ending_restore();
 	if (m->trace_fd >= 0)
 		close(m->trace_fd);

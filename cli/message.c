@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -186,6 +187,21 @@ bool stdout_is_complete(void)
 		return true;
 	complain("cannot write to standard output: %s", strerror(errno));
 	return false;
+}
+
+int write_whole(int fd, const char *text, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = write(fd, text, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno;
+		text += n;
+		len -= (size_t)n;
+	}
+	return 0;
 }
 
 void *xrealloc(void *p, size_t n, size_t size)

@@ -42,6 +42,9 @@ bool streams_are_open(void);
 /* Flush stdout; complain and give false if anything written to it was lost. */
 bool stdout_is_complete(void);
 
+/* Write all of it, however many calls that takes. 0 or an error number. */
+int write_whole(int fd, const char *text, size_t len);
+
 /* realloc() to n elements that ends the program (status 125) when there is no memory. */
 void *xrealloc(void *p, size_t n, size_t size);
 

@@ -22,21 +22,10 @@
 static void write_trace(void *context, const char *text, size_t len)
 {
 	struct program *p = context;
+	int e = write_whole(p->trace_fd, text, len), none = 0;
 
-	while (len > 0) {
-		ssize_t n = write(p->trace_fd, text, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			int none = 0;
-
-			atomic_compare_exchange_strong(&p->trace_errno, &none, errno);
-			return;
-		}
-		text += n;
-		len -= (size_t)n;
-	}
+	if (e)
+		atomic_compare_exchange_strong(&p->trace_errno, &none, e);
 }
 
 static void write_report(void *context, const char *text, size_t len)

@@ -67,7 +67,7 @@ static bool split_host(struct program_setup *s, const char *text, const char **r
 	} else {
 		len = colon ? (size_t)(colon - text) : strlen(text);
 	}
-	*ret_host = program_setup_text(s, text, len);
+	*ret_host = texts_copy(&s->texts, text, len);
 	*ret_ports = colon ? colon + 1 : NULL;
 	return len > 0 && (!strchr(*ret_host, ':') || is_network(*ret_host));
 }
@@ -123,7 +123,7 @@ int program_net_rules(struct program_setup *s, const struct program_options *o,
 /* "[ADDRESS:]HOSTPORT:GUESTPORT" */
 static bool take_publish(struct program_setup *s, const char *text, mayfly_publish *ret)
 {
-	char *copy = program_setup_text(s, text, strlen(text));
+	char *copy = texts_copy(&s->texts, text, strlen(text));
 	struct forward f;
 
 	if (!parse_forward(copy, &f))

@@ -123,24 +123,6 @@ const struct option_table program_option_table = {specs, COUNT_OF(specs)};
 
 /* --- What the setup is made of ---------------------------------------------------------------- */
 
-static char *new_text(struct program_setup *s, size_t size)
-{
-	char *text = xrealloc(NULL, size, 1);
-
-	s->texts = xrealloc(s->texts, s->ntexts + 1, sizeof(s->texts[0]));
-	s->texts[s->ntexts++] = text;
-	return text;
-}
-
-char *program_setup_text(struct program_setup *s, const char *text, size_t len)
-{
-	char *copy = new_text(s, len + 1);
-
-	memcpy(copy, text, len);
-	copy[len] = '\0';
-	return copy;
-}
-
 void program_setup_grant(struct program_setup *s, const char *host, const char *guest,
 			 uint32_t flags)
 {
@@ -165,9 +147,7 @@ void program_setup_rule(struct program_setup *s, const char *host, uint16_t firs
 
 void program_setup_fini(struct program_setup *s)
 {
-	for (size_t i = 0; i < s->ntexts; i++)
-		free(s->texts[i]);
-	free(s->texts);
+	texts_free(&s->texts);
 	free(s->grants);
 	free(s->rules);
 	free(s->published);
@@ -194,7 +174,7 @@ const char *program_setup_path(struct program_setup *s, const char *path)
 	if (path[0] != '/' && !getcwd(cwd, sizeof(cwd)))
 		return path;
 	/* One more for the "/" that may be all that remains. */
-	absolute = new_text(s, strlen(cwd) + strlen(path) + 3);
+	absolute = texts_new(&s->texts, strlen(cwd) + strlen(path) + 3);
 	stpcpy(stpcpy(stpcpy(absolute, cwd), "/"), path);
 	/* Component by component, over what was read: it only becomes shorter. */
 	out = absolute;
@@ -249,7 +229,7 @@ static bool take_mode(char *text, uint32_t *ret_flags)
  */
 static int add_dir(struct program_setup *s, const char *text, mayfly_error *err)
 {
-	char *host = program_setup_text(s, text, strlen(text));
+	char *host = texts_copy(&s->texts, text, strlen(text));
 	char *guest = NULL;
 	uint32_t flags = 0;
 
@@ -277,7 +257,7 @@ static int add_root(struct program_setup *s, const struct program_options *o, ma
 
 	if (!o->root)
 		return MAYFLY_OK;
-	host = program_setup_text(s, o->root, strlen(o->root));
+	host = texts_copy(&s->texts, o->root, strlen(o->root));
 	take_mode(host, &flags);
 	if (!*host)
 		return mayfly_error_set(err, MAYFLY_E_INVALID, "'%.80s' names no directory",

@@ -11,6 +11,7 @@
 
 #include "mayfly.h"
 #include "options.h"
+#include "texts.h"
 
 struct verb;
 
@@ -46,8 +47,7 @@ struct program_setup {
 	mayfly_publish *published;
 	const char **envp;
 	size_t nenv;
-	char **texts; /* made up along the way */
-	size_t ntexts;
+	struct texts texts; /* made up along the way */
 };
 
 /*
@@ -58,9 +58,6 @@ int program_setup_init(struct program_setup *s, const struct verb *verb,
 		       const struct program_options *o);
 void program_setup_fini(struct program_setup *s);
 void program_options_fini(struct program_options *o);
-
-/* A copy that lives as long as the setup. */
-char *program_setup_text(struct program_setup *s, const char *text, size_t len);
 
 /* `path` as an absolute one, from where the command was started, without "." and "..". */
 const char *program_setup_path(struct program_setup *s, const char *path);

@@ -33,13 +33,19 @@ void samples_fini(struct samples *s);
  */
 struct distribution samples_distribution(struct samples *s);
 
-/* A clock that only goes forward. */
-static inline uint64_t now_ns(void)
+/* A clock of the host's. */
+static inline uint64_t clock_ns(clockid_t id)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(id, &t);
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* A clock that only goes forward. */
+static inline uint64_t now_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 #endif

@@ -3,8 +3,13 @@
  * mayfly snapshot: run a program, or boot a kernel, up to a point, and save it there. Which of the
  * two it is, the kind of point says; each has options of its own.
  */
+#include <errno.h>
+#include <libgen.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "fault.h"
@@ -93,18 +98,42 @@ static int ended_early(const mayfly_process_end *end, const struct point *point)
 	return STATUS_FAILED;
 }
 
+bool snapshot_has_place(const char *path)
+{
+	size_t len = strlen(path);
+	char *beside = xrealloc(NULL, len + 1, 1);
+	struct stat st;
+	int e = 0;
+
+	memcpy(beside, path, len + 1);
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		e = EISDIR;
+	/* May change the copy: dirname(3). */
+	else if (access(dirname(beside), W_OK | X_OK) != 0)
+		e = errno;
+	free(beside);
+	if (e)
+		complain("no snapshot was saved: %s: %s", path, strerror(e));
+	return e == 0;
+}
+
+int snapshot_save(int r, mayfly_snapshot *snap, const char *path, mayfly_error *err)
+{
+	if (r == MAYFLY_OK)
+		r = mayfly_snapshot_save(snap, path, err);
+	if (r != MAYFLY_OK)
+		complain("no snapshot was saved: %s", err->message);
+	mayfly_snapshot_unref(snap);
+	return r == MAYFLY_OK ? STATUS_OK : STATUS_FAILED;
+}
+
 static int save(const struct program *p, const char *path)
 {
 	mayfly_snapshot *snap = NULL;
 	mayfly_error err;
 	int r = mayfly_process_snapshot(p->process, &snap, &err);
 
-	if (r == MAYFLY_OK)
-		r = mayfly_snapshot_save(snap, path, &err);
-	if (r != MAYFLY_OK)
-		complain("no snapshot was saved: %s", err.message);
-	mayfly_snapshot_unref(snap);
-	return r == MAYFLY_OK ? STATUS_OK : STATUS_FAILED;
+	return snapshot_save(r, snap, path, &err);
 }
 
 static int take(const struct snapshot_options *o, char **argv)
@@ -112,7 +141,9 @@ static int take(const struct snapshot_options *o, char **argv)
 	const struct point *point = find_point(o->when);
 	struct program p = {.trace_fd = -1};
 	mayfly_process_end end;
-	int status = point ? program_init(&p, &verb_snapshot, &o->program) : STATUS_FAILED;
+	int status = point && snapshot_has_place(o->output)
+			     ? program_init(&p, &verb_snapshot, &o->program)
+			     : STATUS_FAILED;
 
 	if (status == STATUS_OK)
 		status = program_new(&p, argv);

@@ -109,12 +109,7 @@ static int save(struct machine *m, const char *path)
 	mayfly_error err;
 	int r = mayfly_machine_snapshot(m->machine, &snap, &err);
 
-	if (r == MAYFLY_OK)
-		r = mayfly_snapshot_save(snap, path, &err);
-	if (r != MAYFLY_OK)
-		complain("no snapshot was saved: %s", err.message);
-	mayfly_snapshot_unref(snap);
-	return r == MAYFLY_OK ? STATUS_OK : STATUS_FAILED;
+	return snapshot_save(r, snap, path, &err);
 }
 
 static int ended_early(const mayfly_machine_end *end, const char *when)
@@ -137,6 +132,8 @@ static int take(const struct options *o, const char *kernel, uint64_t began_ns)
 
 	if (status == STATUS_OK)
 		status = parse_when(o->when, &pause);
+	if (status == STATUS_OK && !snapshot_has_place(o->output))
+		status = STATUS_FAILED;
 	if (status == STATUS_OK)
 		status = machine_new(&m, kernel);
 	if (status == STATUS_OK)

@@ -32,9 +32,10 @@ static int guard_pipe = -1;
 static struct {
 	int to; /* the pipe's write end */
 	bool keys;
-	void (*end)(void *context);
+	pthread_mutex_t lock;	    /* for what follows */
+	void (*end)(void *context); /* NULL: not any more */
 	void *context;
-} relay = {.to = -1};
+} relay = {.to = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* --- Raw mode --------------------------------------------------------------------------------- */
 
@@ -102,6 +103,10 @@ void terminal_raw(void)
 
 void terminal_restore(void)
 {
+	/* The thread goes on reading; what it would end may be gone soon. */
+	pthread_mutex_lock(&relay.lock);
+	relay.end = NULL;
+	pthread_mutex_unlock(&relay.lock);
 	if (is_raw && tcgetpgrp(STDIN_FILENO) == getpgrp())
 		tcsetattr(STDIN_FILENO, TCSADRAIN, &cooked);
 	is_raw = false;
@@ -164,7 +169,10 @@ static void escape(char key)
 	switch (key) {
 	case 'x':
 	case 'X':
-		relay.end(relay.context);
+		pthread_mutex_lock(&relay.lock);
+		if (relay.end)
+			relay.end(relay.context);
+		pthread_mutex_unlock(&relay.lock);
 		break;
 	case 'z':
 	case 'Z':

@@ -22,7 +22,10 @@
  * to a later call. Terminal output goes on to begin each line at its left.
  */
 void terminal_raw(void);
-/* Put it back, and let the process go that looks after it. */
+/*
+ * Put it back, and let the process go that looks after it. From here on terminal_relay()'s `end`
+ * is not called.
+ */
 void terminal_restore(void);
 
 /* Columns and rows of the terminal on standard output or input; false: neither is one. */

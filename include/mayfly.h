@@ -981,7 +981,11 @@ typedef struct mayfly_event {
 	uint64_t when_ns; /* CLOCK_MONOTONIC */
 } mayfly_event;
 
-/* Called on one of the machine's threads, by several at once: quick; must not call the library. */
+/*
+ * Called on one of the machine's threads, by several at once: quick; must not call the library, nor
+ * make system calls that those threads may not (MAYFLY_MACHINE_NO_SECCOMP). To set a flag, or to
+ * write(2) to a pipe, is fine; the first printf(3) of a process asks for more.
+ */
 typedef void (*mayfly_machine_event_fn)(void *context, const mayfly_event *event);
 
 typedef struct mayfly_machine_options {

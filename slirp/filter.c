@@ -2,6 +2,7 @@
 #include "filter.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -59,20 +60,25 @@ static void put16(uint8_t *p, uint16_t v)
 bool filter_init(struct filter *f, bool host)
 {
 	struct ifaddrs *all;
+	bool fits = true;
 
 	*f = (struct filter){.host = host};
 	if (getifaddrs(&all) < 0)
 		return false;
-	for (const struct ifaddrs *a = all; a && f->nown < FILTER_MAX_OWN; a = a->ifa_next) {
+	for (const struct ifaddrs *a = all; a && fits; a = a->ifa_next) {
 		struct sockaddr_in in;
 
 		if (!a->ifa_addr || a->ifa_addr->sa_family != AF_INET)
 			continue;
 		memcpy(&in, a->ifa_addr, sizeof(in));
-		f->own[f->nown++] = ntohl(in.sin_addr.s_addr);
+		fits = f->nown < FILTER_MAX_OWN;
+		if (fits)
+			f->own[f->nown++] = ntohl(in.sin_addr.s_addr);
 	}
 	freeifaddrs(all);
-	return true;
+	if (!fits)
+		errno = E2BIG;
+	return fits;
 }
 
 static bool is_own(const struct filter *f, uint32_t address)

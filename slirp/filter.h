@@ -20,8 +20,8 @@
 #define NET_NAMESERVER 0x0a000203u
 #define NET_GUEST 0x0a00020fu
 
-#define FILTER_MAX_OWN 64
-#define FILTER_PEERS 1024 /* a power of two */
+#define FILTER_MAX_OWN 1024 /* each network of containers is one */
+#define FILTER_PEERS 1024   /* a power of two */
 
 /* Who sent a datagram to the guest lately. */
 struct filter_peer {
@@ -37,7 +37,10 @@ struct filter {
 	struct filter_peer peers[FILTER_PEERS]; /* by a hash of address and port */
 };
 
-/* Learn this host's addresses. False: errno says why. */
+/*
+ * Learn this host's addresses. False: errno says why, E2BIG that there are too many: one that is not
+ * known would be open.
+ */
 bool filter_init(struct filter *f, bool host);
 /*
  * Whether a frame of the guest may pass. It may be changed for that: an answer to a datagram of

@@ -9,26 +9,15 @@
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "core/sanitized.h"
 #include "core/util.h"
-
-/* What sanitizers do between the lines is theirs to know. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                     \
-	__has_feature(memory_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 #define C (1u << JAIL_CPU)
 #define D (1u << JAIL_DEVICES)
@@ -43,7 +32,7 @@ struct rule {
 	uint32_t value; /* the low 32 bits */
 };
 
-/* One reason each; those that are used most come first. */
+/* One reason each. */
 static const struct rule rules[] = {
 	/* the vCPU itself */
 	{SYS_ioctl, C, 1, (uint32_t)KVM_RUN},
@@ -123,8 +112,9 @@ static const struct rule rules[] = {
 static const uint32_t mapping_calls[] = {SYS_mmap, SYS_mprotect};
 #define MAPPING_PROT_ARG 2
 
-/* 3 at the beginning, at most 5 for each call, 1 at the end. */
-#define MAX_INSNS (3 + 5 * (ARRAY_SIZE(rules) + ARRAY_SIZE(mapping_calls)) + 1)
+#define MAX_CALLS (ARRAY_SIZE(rules) + ARRAY_SIZE(mapping_calls))
+/* 4 at the beginning; for each call 3, and 4 where the search for it branches and ends. */
+#define MAX_INSNS (4 + 7 * MAX_CALLS)
 
 #define DATA_ARCH offsetof(struct seccomp_data, arch)
 #define DATA_NUMBER offsetof(struct seccomp_data, nr)
@@ -134,6 +124,7 @@ static const uint32_t mapping_calls[] = {SYS_mmap, SYS_mprotect};
 struct program {
 	struct sock_filter insns[MAX_INSNS];
 	uint16_t n;
+	bool too_long; /* for a jump: a mistake in the tables above */
 };
 
 static void add(struct program *p, uint16_t code, uint8_t if_true, uint8_t if_false, uint32_t k)
@@ -156,40 +147,105 @@ static void jump_if_equal(struct program *p, uint32_t value, uint8_t if_true, ui
 	add(p, BPF_JMP | BPF_JEQ | BPF_K, if_true, if_false, value);
 }
 
-/*
- * The accumulator holds the call's number between rules. A call of the x32 way has a number of
- * its own, which no rule knows.
- */
-static void build(struct program *p, enum jail_kind kind)
+/* How far a jump at `from` has to go to what comes next. */
+static uint8_t distance(struct program *p, uint16_t from)
 {
-	p->n = 0;
-	load(p, DATA_ARCH);
-	jump_if_equal(p, AUDIT_ARCH_X86_64, 1, 0);
-	give(p, SECCOMP_RET_KILL_PROCESS);
+	int n = p->n - from - 1;
+
+	p->too_long |= n > UINT8_MAX;
+	return (uint8_t)n;
+}
+
+/* What is allowed of one call: its number was found, and need not be kept. */
+static void build_call(struct program *p, enum jail_kind kind, uint32_t number)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(mapping_calls); i++) {
+		if (mapping_calls[i] != number)
+			continue;
+		load(p, DATA_ARG(MAPPING_PROT_ARG));
+		add(p, BPF_JMP | BPF_JSET | BPF_K, 1, 0, PROT_EXEC);
+		give(p, SECCOMP_RET_ALLOW);
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
 		const struct rule *r = &rules[i];
 
-		if (!(r->threads & 1u << kind))
+		if (r->number != number || !(r->threads & 1u << kind))
 			continue;
-		load(p, DATA_NUMBER);
-		if (r->value == ANY) {
-			jump_if_equal(p, r->number, 0, 1);
-		} else {
-			jump_if_equal(p, r->number, 0, 3);
+		if (r->value != ANY) {
 			load(p, DATA_ARG(r->arg));
 			jump_if_equal(p, r->value == SELF ? (uint32_t)getpid() : r->value, 0,
 				      1);
 		}
 		give(p, SECCOMP_RET_ALLOW);
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(mapping_calls); i++) {
-		load(p, DATA_NUMBER);
-		jump_if_equal(p, mapping_calls[i], 0, 3);
-		load(p, DATA_ARG(MAPPING_PROT_ARG));
-		add(p, BPF_JMP | BPF_JSET | BPF_K, 1, 0, PROT_EXEC);
-		give(p, SECCOMP_RET_ALLOW);
-	}
 	give(p, SECCOMP_RET_KILL_PROCESS);
+}
+
+/*
+ * By halves: when a filter is installed the kernel tries it on every number that there is, which
+ * takes longer than all else that a thread's start does if each is compared with each. The
+ * accumulator holds the number.
+ */
+static void build_calls(struct program *p, enum jail_kind kind, const uint32_t *numbers,
+			size_t n)
+{
+	uint16_t at = p->n;
+
+	if (n == 1) {
+		jump_if_equal(p, numbers[0], 1, 0);
+		give(p, SECCOMP_RET_KILL_PROCESS);
+		build_call(p, kind, numbers[0]);
+		return;
+	}
+	add(p, BPF_JMP | BPF_JGE | BPF_K, 0, 0, numbers[n / 2]);
+	build_calls(p, kind, numbers, n / 2);
+	p->insns[at].jt = distance(p, at);
+	build_calls(p, kind, numbers + n / 2, n - n / 2);
+}
+
+/* Into what is sorted, unless it is there. */
+static size_t insert(uint32_t *numbers, size_t n, uint32_t number)
+{
+	size_t at = n;
+
+	while (at > 0 && numbers[at - 1] > number)
+		at--;
+	if (at > 0 && numbers[at - 1] == number)
+		return n;
+	memmove(numbers + at + 1, numbers + at, (n - at) * sizeof(numbers[0]));
+	numbers[at] = number;
+	return n + 1;
+}
+
+/* A call of the x32 way has a number of its own, which no rule knows. */
+static void build(struct program *p, enum jail_kind kind)
+{
+	uint32_t numbers[MAX_CALLS];
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
+		if (rules[i].threads & 1u << kind)
+			n = insert(numbers, n, rules[i].number);
+	for (size_t i = 0; i < ARRAY_SIZE(mapping_calls); i++)
+		n = insert(numbers, n, mapping_calls[i]);
+	p->n = 0;
+	p->too_long = false;
+	load(p, DATA_ARCH);
+	jump_if_equal(p, AUDIT_ARCH_X86_64, 1, 0);
+	give(p, SECCOMP_RET_KILL_PROCESS);
+	load(p, DATA_NUMBER);
+	build_calls(p, kind, numbers, n);
+}
+
+/*
+ * The C library gives a thread its heap with the first allocation. When there are many it asks the
+ * kernel first how many CPUs there are, which it could not afterwards.
+ */
+static void take_heap(void)
+{
+	void *volatile any = malloc(1);
+
+	free(any);
 }
 
 int jail_enter(enum jail_kind kind, mayfly_error *err)
@@ -199,7 +255,10 @@ int jail_enter(enum jail_kind kind, mayfly_error *err)
 
 	if (SANITIZED)
 		return 0;
+	take_heap();
 	build(&p, kind);
+	if (p.too_long)
+		return fail(err, MAYFLY_E_HYPERVISOR, "the filter of system calls is too long");
 	program.len = p.n;
 	/* Of this thread only; without it the next needs privileges. */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)

@@ -2,6 +2,7 @@
 /* Which devices a machine has, where, and with which interrupt lines. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include "machine/machine.h"
 #include "machine/platform.h"
@@ -142,12 +143,19 @@ int machine_start_helpers(struct machine *m, const mayfly_machine_options *o, ma
 /* The caller's descriptor, as one of ours. */
 static int duplicate(int fd, int *out, mayfly_error *err)
 {
-	int flags;
+	int flags, type = 0;
+	socklen_t len = sizeof(type);
 
 	*out = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (*out < 0)
 		return fail_errno(err, errno == EBADF ? MAYFLY_E_INVALID : MAYFLY_E_NOMEM,
 				  errno, "a network's descriptor %d", fd);
+	if (getsockopt(*out, SOL_SOCKET, SO_TYPE, &type, &len) < 0 ||
+	    (type != SOCK_SEQPACKET && type != SOCK_DGRAM))
+		return fail(err, MAYFLY_E_INVALID,
+			    "a network's descriptor %d is no socket that keeps frames apart, "
+			    "SOCK_SEQPACKET or SOCK_DGRAM",
+			    fd);
 	flags = fcntl(*out, F_GETFL);
 	if (flags < 0 || fcntl(*out, F_SETFL, flags | O_NONBLOCK) < 0)
 		return fail_errno(err, MAYFLY_E_INVALID, errno, "a network's descriptor %d",

@@ -182,8 +182,13 @@ int snapshot_save(const struct mayfly_snapshot *snap, const char *path, mayfly_e
 {
 	_cleanup_free_ char *temporary = NULL;
 	_cleanup_close_ int fd = -1;
+	struct stat st;
 	int r;
 
+	/* The rename would put a file in the place of a device; directories it leaves alone. */
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+		return fail(err, MAYFLY_E_IO,
+			    "%s: there is something that is not a regular file", path);
 	if (asprintf(&temporary, "%s.XXXXXX", path) < 0) {
 		temporary = NULL;
 		return fail(err, MAYFLY_E_NOMEM, "no memory to save a snapshot");

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "core/clock.h"
 #include "virtio/console_socket.h"
 #include "virtio/iov.h"
 
@@ -28,6 +29,8 @@
 #define BUDGET (256u << 10)
 #define CHAIN_COST 1024u
 #define BOUNCE 4096
+/* Until somebody who connects is accepted, where that failed: there may be descriptors again. */
+#define REST_NS 100000000u
 
 #define MAX_PORTS (CONSOLE_MAX_PORTS + 1)
 #define MAX_NAME 63
@@ -86,6 +89,8 @@ struct console {
 	struct config config;
 	struct port ports[MAX_PORTS];
 	uint32_t nports;
+	struct loop_source *rest; /* with ports: a timer until which listeners are left alone */
+	bool resting;
 };
 
 static struct console *console_of(struct virtio_device *dev)
@@ -465,6 +470,12 @@ static void on_client(void *context, uint32_t events)
 	pthread_mutex_unlock(&c->dev.lock);
 }
 
+/* accept(2): who came is gone again. After any other failure we would be told of him for ever. */
+static bool nobody_came(int e)
+{
+	return e == EAGAIN || e == EWOULDBLOCK || e == ECONNABORTED || e == EINTR;
+}
+
 static void on_listener(void *context, uint32_t events)
 {
 	struct port *p = context;
@@ -474,8 +485,12 @@ static void on_listener(void *context, uint32_t events)
 	pthread_mutex_lock(&c->dev.lock);
 	if (c->dev.started && p->client < 0) {
 		p->client = accept4(p->socket.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (p->client >= 0)
+		if (p->client >= 0) {
 			tell_open(p);
+		} else if (!nobody_came(errno)) {
+			c->resting = true;
+			loop_set_timer(c->rest, clock_now() + REST_NS);
+		}
 		port_watch(p);
 		tell(c);
 	}
@@ -489,6 +504,7 @@ static void on_listener(void *context, uint32_t events)
 static void port_watch(struct port *p)
 {
 	struct loop *loop = p->console->dev.loop;
+	bool listens = p->client < 0 && p->console->rest && !p->console->resting;
 	uint32_t events = 0;
 	int r = MAYFLY_OK;
 
@@ -504,14 +520,26 @@ static void port_watch(struct port *p)
 		r = loop_add(loop, p->client, events, on_client, p, &p->connected, NULL);
 	}
 	p->watched = events;
-	if (p->listening && p->client >= 0) {
+	if (p->listening && !listens) {
 		loop_remove(p->listening);
 		p->listening = NULL;
-	} else if (!p->listening && p->client < 0 && r == MAYFLY_OK) {
+	} else if (!p->listening && listens && r == MAYFLY_OK) {
 		r = loop_add(loop, p->socket.fd, EPOLLIN, on_listener, p, &p->listening, NULL);
 	}
 	if (r != MAYFLY_OK)
 		virtio_device_broken(&p->console->dev, "the host is out of memory");
+}
+
+static void on_rested(void *context, uint32_t events)
+{
+	struct console *c = context;
+
+	(void)events;
+	pthread_mutex_lock(&c->dev.lock);
+	c->resting = false;
+	for (uint32_t i = 1; c->dev.started && i < c->nports; i++)
+		port_watch(&c->ports[i]);
+	pthread_mutex_unlock(&c->dev.lock);
 }
 
 /* The client is gone; the driver is told later. */
@@ -580,6 +608,10 @@ static void console_start(struct virtio_device *dev)
 		stream_want_input(c->stream);
 	if (!is_multiport(c))
 		return;
+	if (loop_add_timer(dev->loop, on_rested, c, &c->rest, NULL) != MAYFLY_OK) {
+		virtio_device_broken(dev, "the host is out of memory");
+		return;
+	}
 	for (uint32_t i = 1; i < c->nports; i++) {
 		struct port *p = &c->ports[i];
 
@@ -595,6 +627,9 @@ static void console_stop(struct virtio_device *dev)
 {
 	struct console *c = console_of(dev);
 
+	loop_remove(c->rest);
+	c->rest = NULL;
+	c->resting = false;
 	for (uint32_t i = 0; i < c->nports; i++) {
 		struct port *p = &c->ports[i];
 

@@ -52,6 +52,17 @@ test_directory_is_status_126() {
 	err_has "mayfly: cannot open ."
 }
 
+test_other_than_files_are_status_126() {
+	: >empty
+	mkfifo fifo
+	for kernel in empty fifo /dev/null; do
+		timeout 20 "$MAYFLY" boot $kernel >out 2>err
+		status=$?
+		[ $status -eq 126 ] || fail "exit status $status of $kernel"
+		err_has "mayfly: $kernel is no kernel"
+	done
+}
+
 test_networks_of_other_forms_are_refused() {
 	for net in other tap tap= user,publish=1 user,publish=0:1 user,publish=x:1:2 \
 		user,publish=1:2/sctp tap=t,publish=1:2 tap=t,host user,mac=1 \
@@ -144,6 +155,12 @@ test_what_is_no_kernel_is_status_126() {
 	echo "not a kernel" >kernel
 	mayfly 126 boot kernel
 	err_has kernel
+}
+
+test_executable_that_is_no_kernel_is_status_126() {
+	needs_kvm_and_guest
+	mayfly 126 boot "$GUEST"
+	err_has "$GUEST: kernel: no PVH entry"
 }
 
 test_missing_initrd_or_disk_is_status_125() {
@@ -306,7 +323,6 @@ test_pseudoterminal_is_printed_and_is_the_console() {
 test_terminal_is_raw_while_it_runs() {
 	needs_kvm_and_kernel
 	on_terminal boot --quiet "$KERNEL" <<-'END'
-		cooked
 		expect ready>
 		raw
 		send \x03\x1a\x04
@@ -331,6 +347,19 @@ test_escape_key_is_told_and_ends_it() {
 		send \x01x
 		status 130
 		cooked
+	END
+}
+
+# Typed before there is a machine: the shell waits until it was.
+test_escape_key_counts_from_the_beginning() {
+	needs_kvm_and_kernel
+	needs python3
+	python3 "$SOURCES/tests/cli/on_terminal.py" sh -c \
+		"stty raw -echo; echo ready; dd bs=1 count=1 2>/dev/null; \
+		exec '$MAYFLY' boot --quiet '$KERNEL'" >out 2>err <<-'END' || fail "not as expected"
+		expect ready
+		send !\x01x
+		status 130
 	END
 }
 
@@ -429,6 +458,16 @@ test_snapshot_after_a_time_goes_on() {
 	printf 'z4' | "$MAYFLY" boot -q --from saved >out 2>err
 	status=$?
 	[ $status -eq 4 ] || fail "exit status $status"
+}
+
+test_place_of_the_snapshot_is_looked_for_first() {
+	needs_kvm_and_kernel
+	mkdir directory
+	for output in no/such/file directory; do
+		mayfly 125 snapshot -q -o $output --when port --timeout 20s "$KERNEL"
+		err_has "no snapshot was saved: $output: "
+		out_is ''
+	done
 }
 
 test_guest_that_ends_before_is_not_saved() {

@@ -277,6 +277,42 @@ test_packed_kernels_are_unpacked_once() {
 	[ "$(find cache/mayfly -name '*.kernel' | wc -l)" -eq 1 ] || fail "it was kept twice"
 }
 
+# By a command that was killed; not what another one may be unpacking just now.
+test_what_was_left_half_unpacked_is_removed() {
+	needs_kernel
+	needs_unpack
+	needs gzip
+	XDG_CACHE_HOME=$PWD/cache
+	export XDG_CACHE_HOME
+	mkdir -p cache/mayfly
+	chmod 700 cache/mayfly
+	touch -d '2 hours ago' cache/mayfly/.new.1
+	touch cache/mayfly/.new.2
+	bzimage gzip
+	sleep 3
+	mayfly 5 boot --quiet --cmdline status=5 image
+	[ ! -e cache/mayfly/.new.1 ] || fail "it is still there"
+	[ "$(find cache/mayfly -name '.new.*')" = cache/mayfly/.new.2 ] || fail "not that one alone"
+}
+
+# Kept, and too large for the memory: by its own name, not by that of what was unpacked.
+test_messages_name_the_kernel_that_was_given() {
+	needs_kernel
+	needs_unpack
+	needs gzip
+	XDG_CACHE_HOME=$PWD/cache
+	export XDG_CACHE_HOME
+	mkdir cache
+	bzimage gzip
+	mayfly 125 boot --cmdline "$(printf 'x%.0s' $(seq 5000))" image
+	err_has 'mayfly: image: the command line is too long'
+	sleep 3
+	for again in 1 2; do
+		mayfly 125 boot --cmdline "$(printf 'x%.0s' $(seq 5000))" image
+		err_has 'mayfly: image: the command line is too long'
+	done
+}
+
 test_each_method_of_packing_is_known() {
 	needs_kernel
 	needs_unpack
@@ -296,7 +332,7 @@ test_damaged_packed_kernel_says_so() {
 	needs gzip
 	bzimage gzip
 	at 2700 '\000\000\000\000\000\000\000\000'
-	mayfly 125 boot --timeout 10s image
+	mayfly 126 boot --timeout 10s image
 	err_has 'unpacks itself, which is slow: what is packed in it is damaged'
 }
 

@@ -26,13 +26,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/sanitized.h" /* jail_enter() does nothing then */
 #include "jail/jail.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED true /* jail_enter() does nothing then */
-#else
-#define SANITIZED false
-#endif
 
 struct inmate {
 	enum jail_kind kind;
@@ -220,12 +215,53 @@ static void each_kind_has_its_own_work(void **state)
 	assert_killed(JAIL_DEVICES, run_a_cpu);
 }
 
+/* More than the C library makes heaps for without asking how many CPUs there are. */
+#define MANY 24
+
+static pthread_barrier_t all_have_memory;
+
+static void *allocate_beside_others(void *unused)
+{
+	void *volatile memory;
+
+	if (jail_enter(JAIL_DEVICES, NULL) < 0)
+		_exit(99);
+	memory = malloc(64);
+	pthread_barrier_wait(&all_have_memory);
+	free(memory);
+	return unused;
+}
+
+static void many_threads_have_memory(void **state)
+{
+	pthread_t threads[MANY];
+	pid_t pid = fork();
+	int status;
+
+	(void)state;
+	if (pid == 0) {
+		prctl(PR_SET_DUMPABLE, 0);
+		alarm(60);
+		pthread_barrier_init(&all_have_memory, NULL, MANY);
+		for (size_t i = 0; i < MANY; i++)
+			if (pthread_create(&threads[i], NULL, allocate_beside_others, NULL))
+				_exit(98);
+		for (size_t i = 0; i < MANY; i++)
+			pthread_join(threads[i], NULL);
+		_exit(0);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(threads_do_their_work_and_end),
 		cmocka_unit_test(anything_else_kills_the_process),
 		cmocka_unit_test(each_kind_has_its_own_work),
+		cmocka_unit_test(many_threads_have_memory),
 	};
 	const struct CMUnitTest sanitized[] = {
 		cmocka_unit_test(threads_do_their_work_and_end),

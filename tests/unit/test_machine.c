@@ -672,6 +672,20 @@ static void sizes_that_make_no_sense_are_refused(void **state)
 	assert_int_equal(machine_new(&hv_mock, &o, &m, &err), MAYFLY_E_IO);
 }
 
+/* A pipe knows no frames, and the device thread would never rest. */
+static void network_needs_a_socket_of_messages(void **state)
+{
+	mayfly_machine_options o = options();
+	mayfly_nic nic = {.fd_plus_one = console[0] + 1};
+	mayfly_error err;
+
+	(void)state;
+	o.nics = &nic;
+	o.nnics = 1;
+	assert_int_equal(machine_new(&hv_mock, &o, &m, &err), MAYFLY_E_INVALID);
+	assert_non_null(strstr(err.message, "SOCK_SEQPACKET"));
+}
+
 static void too_many_devices_are_refused(void **state)
 {
 	char path[] = "/tmp/mayfly-disk-XXXXXX";
@@ -865,6 +879,7 @@ int main(void)
 		TEST(entry_state_is_the_kernels),
 		TEST(memory_above_the_hole_is_at_4_gib),
 		TEST(sizes_that_make_no_sense_are_refused),
+		TEST(network_needs_a_socket_of_messages),
 		TEST(too_many_devices_are_refused),
 		TEST(each_failure_of_the_hypervisor_leaves_nothing),
 		TEST(failure_to_bind_ends_the_run),

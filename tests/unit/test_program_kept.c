@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -357,6 +358,92 @@ static void each_shorter_state_is_survived(void **state)
 	assert_int_equal(program_open_fds(), fds);
 }
 
+/* --- States that no program comes to ---------------------------------------------------------- */
+
+/* The process as it is, saved and continued; it is freed. *out: with MAYFLY_OK. */
+static int continue_as_it_is(struct process *p, struct process **out, mayfly_error *err)
+{
+	struct mayfly_snapshot *made;
+	int r;
+
+	assert_int_equal(checkpoint_save(p, &made, err), 0);
+	process_free(p);
+	r = program_continue(&tree, made, out, err);
+	mayfly_snapshot_unref(made);
+	return r;
+}
+
+static void a_heap_below_the_programs_addresses_is_refused(void **state)
+{
+	struct process *p = opened();
+	mayfly_error err;
+
+	(void)state;
+	p->mm.brk_start = p->mm.brk = PROG_LOW_VA - PAGE_SIZE;
+	assert_int_equal(continue_as_it_is(p, &p, &err), MAYFLY_E_FORMAT);
+}
+
+static void numbers_of_threads_beyond_the_last_are_refused(void **state)
+{
+	struct process *p = opened();
+	mayfly_error err;
+
+	(void)state;
+	p->next_tid = INT32_MAX;
+	assert_int_equal(continue_as_it_is(p, &p, &err), MAYFLY_E_FORMAT);
+}
+
+static void a_number_that_a_thread_has_is_not_given_again(void **state)
+{
+	struct process *p = opened();
+	uint32_t one = mock_host()->max_vcpus;
+	struct task *t;
+
+	(void)state;
+	mock_host()->max_vcpus = 4;
+	p->next_tid = PROCESS_TID_MAX;
+	assert_int_equal(task_new(p, 0, &t, NULL), 0);
+	assert_int_equal(t->tid, PROCESS_TID_MAX);
+	task_free(t);
+	p->tasks->tid = PROCESS_PID + 1;
+	p->next_tid = PROCESS_TID_MAX;
+	assert_int_equal(task_new(p, 0, &t, NULL), 0);
+	task_free(t);
+	assert_int_equal(p->next_tid, PROCESS_PID + 2);
+	process_free(p);
+	mock_host()->max_vcpus = one;
+}
+
+static void a_pipe_larger_than_programs_may_have_is_refused(void **state)
+{
+	struct process *p = opened();
+	struct file *pipe = files_get(&p->files, PIPE_WRITE);
+	mayfly_error err;
+
+	(void)state;
+	assert_true(fcntl(pipe->fd, F_SETPIPE_SZ, 1 << 20) > PIPE_SIZE_MAX);
+	file_put(pipe);
+	assert_int_equal(continue_as_it_is(p, &p, &err), MAYFLY_E_FORMAT);
+}
+
+static void no_program_keeps_sigkill_from_ending_it(void **state)
+{
+	struct process *p = opened();
+	mayfly_process_end end = {.size = sizeof(end)};
+	mayfly_error err;
+
+	(void)state;
+	p->sig.actions[SIGKILL].handler = 1; /* SIG_IGN */
+	p->sig.actions[SIGSTOP].handler = PROGRAM_TEXT;
+	assert_int_equal(continue_as_it_is(p, &p, &err), 0);
+	assert_int_equal(p->sig.actions[SIGSTOP].handler, 0);
+	assert_int_equal(signal_send_outside(p, SIGKILL), 0);
+	assert_int_equal(process_run(p, 0, &end, &err), 0);
+	assert_int_equal(end.end, MAYFLY_END_SIGNAL);
+	assert_int_equal(end.status, SIGKILL);
+	process_free(p);
+}
+
 static int set_up(void **state)
 {
 	struct process *p;
@@ -397,6 +484,11 @@ int main(void)
 		cmocka_unit_test(saving_changes_nothing),
 		cmocka_unit_test(what_cannot_be_kept_is_named),
 		cmocka_unit_test(only_what_the_host_writes_is_noted),
+		cmocka_unit_test(a_heap_below_the_programs_addresses_is_refused),
+		cmocka_unit_test(numbers_of_threads_beyond_the_last_are_refused),
+		cmocka_unit_test(a_number_that_a_thread_has_is_not_given_again),
+		cmocka_unit_test(a_pipe_larger_than_programs_may_have_is_refused),
+		cmocka_unit_test(no_program_keeps_sigkill_from_ending_it),
 		cmocka_unit_test(each_spoiled_byte_is_survived),
 		cmocka_unit_test(each_shorter_state_is_survived),
 	};

@@ -8,6 +8,9 @@
 #include <cmocka.h>
 #undef fail
 
+#include <dlfcn.h>
+#include <errno.h>
+#include <ifaddrs.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -288,6 +291,56 @@ static void test_this_hosts_addresses_are_found(void **state)
 	assert_true(loopback || found.nown == 0);
 }
 
+/* In the place of the C library's: so many addresses, 10.0.0.1 and up; 0: the true ones. */
+static size_t many;
+
+int getifaddrs(struct ifaddrs **out)
+{
+	static struct ifaddrs list[FILTER_MAX_OWN + 1];
+	static struct sockaddr_in addresses[FILTER_MAX_OWN + 1];
+	int (*true_one)(struct ifaddrs **);
+
+	if (!many) {
+		*(void **)&true_one = dlsym(RTLD_NEXT, "getifaddrs");
+		return true_one(out);
+	}
+	for (size_t i = 0; i < many; i++) {
+		addresses[i].sin_family = AF_INET;
+		addresses[i].sin_addr.s_addr = htonl(0x0a000001u + (uint32_t)i);
+		list[i] = (struct ifaddrs){.ifa_addr = (struct sockaddr *)&addresses[i],
+					   .ifa_next = i + 1 < many ? &list[i + 1] : NULL};
+	}
+	*out = list;
+	return 0;
+}
+
+void freeifaddrs(struct ifaddrs *list)
+{
+	void (*true_one)(struct ifaddrs *);
+
+	if (many)
+		return;
+	*(void **)&true_one = dlsym(RTLD_NEXT, "freeifaddrs");
+	true_one(list);
+}
+
+/* One that is not known would be open. */
+static void test_all_of_this_hosts_addresses_are_found_or_it_fails(void **state)
+{
+	static struct filter found;
+
+	(void)state;
+	many = 300;
+	assert_true(filter_init(&found, false));
+	assert_int_equal(found.nown, 300);
+	many = FILTER_MAX_OWN;
+	assert_true(filter_init(&found, false));
+	many++;
+	assert_false(filter_init(&found, false));
+	assert_int_equal(errno, E2BIG);
+	many = 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -315,6 +368,8 @@ int main(void)
 		cmocka_unit_test_setup(test_a_datagram_without_a_checksum_gets_none, set_up),
 		cmocka_unit_test_setup(test_frames_that_are_no_packets_are_dropped, set_up),
 		cmocka_unit_test_setup(test_this_hosts_addresses_are_found, set_up),
+		cmocka_unit_test_setup(test_all_of_this_hosts_addresses_are_found_or_it_fails,
+				       set_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -616,6 +616,26 @@ static void directories_devices_and_fifos_are_refused_without_waiting(void **sta
 	rmdir(dir);
 }
 
+/* Such as /dev/null, which root may rename over. */
+static void saving_replaces_nothing_but_files(void **state)
+{
+	char dir[] = "/tmp/mayfly-test-XXXXXX", fifo[64];
+	mayfly_error err = {0};
+	struct stat st;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(fifo, sizeof(fifo), "%s/fifo", dir);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	assert_int_equal(snapshot_save(snap, fifo, &err), MAYFLY_E_IO);
+	assert_non_null(strstr(err.message, fifo));
+	assert_non_null(strstr(err.message, "not a regular file"));
+	assert_int_equal(stat(fifo, &st), 0);
+	assert_true(S_ISFIFO(st.st_mode));
+	assert_int_equal(unlink(fifo), 0);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 static unsigned entries_of(const char *path)
 {
 	DIR *dir = opendir(path);
@@ -728,6 +748,7 @@ int main(void)
 		TEST(call_block_in_the_file_means_nothing),
 		TEST(missing_file_is_an_io_error),
 		TEST(directories_devices_and_fifos_are_refused_without_waiting),
+		TEST(saving_replaces_nothing_but_files),
 		TEST(failed_save_leaves_nothing_behind),
 		TEST(saving_replaces_a_file_that_is_open),
 		TEST(running_out_of_memory_while_opening_leaks_nothing),

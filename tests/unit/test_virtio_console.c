@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 
 #include "virtio/console.h"
@@ -279,7 +280,7 @@ static int dial(void)
 
 /* --- Tests: the console ----------------------------------------------------------------------- */
 
-static void ports_are_offered_where_there_are_some(void **state)
+static void ports_are_offered(void **state)
 {
 	(void)state;
 	assert_int_equal(driver_features(&driver) & (SIZE | MULTIPORT | EMERG_WRITE),
@@ -289,8 +290,9 @@ static void ports_are_offered_where_there_are_some(void **state)
 	make_stream();
 	make_console(NULL, 0);
 	assert_int_equal(driver_features(&driver) & (SIZE | MULTIPORT | EMERG_WRITE),
-			 SIZE | EMERG_WRITE);
-	assert_int_equal(dev->nqueues, 2);
+			 SIZE | MULTIPORT | EMERG_WRITE);
+	assert_int_equal(driver_read_config(&driver, 4, 4), 1);
+	assert_int_equal(dev->nqueues, 4);
 }
 
 static void output_reaches_the_stream(void **state)
@@ -419,6 +421,26 @@ static void odd_chains_are_given_back(void **state)
 	expect_used(RX, 0);
 	give(RX, 8);
 	expect_used(RX, 1);
+}
+
+/* As Linux has it: the buffers are there long before the console is. */
+static void input_waits_until_the_console_is_opened(void **state)
+{
+	uint64_t at;
+
+	(void)state;
+	start_multiport();
+	assert_int_equal(write(to_guest, "root\n", 5), 5);
+	at = give(RX, 8);
+	turn();
+	expect_none_used(RX);
+	say(0, PORT_READY, 1);
+	turn();
+	expect_none_used(RX);
+	say(0, OPEN, 1);
+	turn();
+	expect_used(RX, 5);
+	assert_memory_equal(driver_at(&driver.memory.ram, at, 5), "root\n", 5);
 }
 
 /* --- Tests: ports ----------------------------------------------------------------------------- */
@@ -622,6 +644,37 @@ static void a_reset_closes_what_was_connected(void **state)
 	close(fd);
 }
 
+/* In the place of the C library's: so many calls find no descriptor. */
+static uint32_t refusals, refused;
+
+int accept4(int fd, struct sockaddr *name, socklen_t *len, int flags)
+{
+	if (refused == refusals)
+		return (int)syscall(SYS_accept4, fd, name, len, flags);
+	refused++;
+	errno = EMFILE;
+	return -1;
+}
+
+static void connecting_waits_for_a_descriptor_without_haste(void **state)
+{
+	int fd;
+
+	(void)state;
+	start_multiport();
+	refusals = UINT32_MAX;
+	fd = dial();
+	for (int i = 0; i < 200; i++)
+		turn();
+	/* It may have been asked again after a while, but not each turn. */
+	assert_in_range(refused, 1, 100);
+	refusals = refused;
+	while (driver_nused(&queues[CONTROL_RX]) == 0)
+		turn();
+	expect_message(1, OPEN, 1);
+	close(fd);
+}
+
 /* --- Tests: sockets --------------------------------------------------------------------------- */
 
 static int make_second(const struct console_port *ports, size_t nports, mayfly_error *err)
@@ -796,10 +849,11 @@ static void state_of_other_ports_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(ports_are_offered_where_there_are_some),
+		TEST(ports_are_offered),
 		TEST(output_reaches_the_stream),
 		TEST(output_in_pieces_is_put_together),
 		TEST(input_fills_buffers),
+		TEST(input_waits_until_the_console_is_opened),
 		TEST(a_byte_can_be_put_out_without_queues),
 		TEST(the_size_is_in_the_configuration_and_changes),
 		TEST(a_host_that_does_not_read_leaves_output_in_the_queue),
@@ -813,6 +867,7 @@ int main(void)
 		TEST(messages_that_mean_nothing_are_ignored),
 		TEST(buffers_too_small_for_a_message_get_none),
 		TEST(a_reset_closes_what_was_connected),
+		TEST(connecting_waits_for_a_descriptor_without_haste),
 		TEST(a_socket_in_use_is_not_taken_over),
 		TEST(a_socket_left_over_is_replaced),
 		TEST(a_file_is_not_replaced),

@@ -121,6 +121,33 @@ static void flood_is_served_in_turns(void **state)
 	assert_int_equal(driver_nused(&q), 64);
 }
 
+/*
+ * Saved while the device had switched notifications off, and was to look once more: the driver of
+ * the restored one would never notify.
+ */
+static void restored_device_asks_for_notifications(void **state)
+{
+	struct writer w = {0};
+	struct reader r;
+
+	(void)state;
+	for (int i = 0; i < 16; i++)
+		driver_chain(&q, &(struct driver_piece){DATA, 1, true}, 1);
+	driver_write(&d, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+	driver_turn(&d);
+	assert_int_equal(driver_used_flags(&q), 1);
+	virtio_mmio_save(d.t, &w);
+	/* The notification that it has given itself is not part of it. */
+	driver_run(&d);
+	*(uint16_t *)driver_at(&d.memory.ram, q.used, 2) = 1;
+	r = (struct reader){w.data, w.len, false};
+	assert_int_equal(virtio_mmio_load(d.t, &r, NULL), 0);
+	virtio_mmio_resume(d.t);
+	driver_run(&d);
+	assert_int_equal(driver_used_flags(&q), 0);
+	free(w.data);
+}
+
 static void out_of_memory_is_reported(void **state)
 {
 	struct virtio_device *dev = NULL;
@@ -151,6 +178,7 @@ int main(void)
 		T(request_is_given_part_of_what_is_too_much),
 		T(request_without_room_is_given_back),
 		T(flood_is_served_in_turns),
+		T(restored_device_asks_for_notifications),
 		T(out_of_memory_is_reported),
 	};
 
