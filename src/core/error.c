@@ -91,7 +91,8 @@ int mayfly_error_set(mayfly_error *err, int code, const char *format, ...)
 
 void error_set_errno(mayfly_error *err, int code, int errnum, const char *format, ...)
 {
-	char text[128];
+	/* Not strerror(3): it may open a catalogue of messages, which a jailed thread must not. */
+	const char *text = strerrordesc_np(errnum);
 	size_t used;
 	va_list ap;
 
@@ -101,9 +102,11 @@ void error_set_errno(mayfly_error *err, int code, int errnum, const char *format
 	set(err, code, errnum, format, ap);
 	va_end(ap);
 	used = strlen(err->message);
-	/* The GNU variant of strerror_r: gives the text, which need not be in the buffer. */
-	snprintf(err->message + used, sizeof(err->message) - used, ": %s",
-		 strerror_r(errnum, text, sizeof(text)));
+	if (text)
+		snprintf(err->message + used, sizeof(err->message) - used, ": %s", text);
+	else
+		snprintf(err->message + used, sizeof(err->message) - used, ": error %d",
+			 errnum);
 }
 
 void error_prefix(mayfly_error *err, const char *format, ...)
