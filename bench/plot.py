@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Draws the figures of `mayfly bench --json` as an SVG: a dot at each row's median, a line to its
-99th percentile, on a logarithmic scale of time. Readable on light and dark pages.
+99th percentile, on a logarithmic scale of time; those of boots of a kernel (--boot KERNEL) as bars
+of their medians. Readable on light and dark pages.
 
 usage: plot.py FIGURES.json [OUT.svg]     "-" or nothing: standard input and output
 """
@@ -91,6 +92,8 @@ STYLE = """
 
 def duration(us):
     """A time as a person would write it."""
+    if us >= 1e6:
+        return "%.3g s" % (us / 1e6)
     if us >= 1000:
         return "%.3g ms" % (us / 1000)
     return "%.3g µs" % us if us < 100 else "%.0f µs" % us
@@ -115,6 +118,12 @@ class Drawing:
 
     def dot(self, x, y, css):
         self.parts.append('<circle cx="%.1f" cy="%.1f" r="4.5" class="%s"/>' % (x, y, css))
+
+    def bar(self, x, y, width, height, css):
+        self.parts.append(
+            '<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" class="%s"/>'
+            % (x, y, width, height, css)
+        )
 
     def svg(self, title):
         return (
@@ -184,6 +193,48 @@ def draw(figures):
     return out.svg("What a %s in a virtual machine of its own costs" % what)
 
 
+# Each bar's parts: rows whose medians are added or, after "-", taken away, and their colour.
+BOOT_BARS = [
+    ("mayfly boot", [("boot_mayfly -boot_guest_share", "mayfly"), ("boot_guest_share", "bare")]),
+    ("QEMU microvm, unpacked kernel", [("boot_qemu_unpacked", "process")]),
+    ("QEMU microvm", [("boot_qemu", "process")]),
+]
+
+
+def draw_boots(figures):
+    median = {row["name"]: row["p50_us"] for row in figures["rows"] if "p50_us" in row}
+    bars = []
+    for label, parts in BOOT_BARS:
+        names = [name.lstrip("-") for part, _ in parts for name in part.split()]
+        if all(name in median for name in names):
+            widths = [
+                (sum((-1 if n[0] == "-" else 1) * median[n.lstrip("-")] for n in part.split()), css)
+                for part, css in parts
+            ]
+            bars.append((label, widths))
+    longest = max(sum(us for us, _ in widths) for _, widths in bars)
+    out = Drawing(TOP + 2 * ROW * len(bars) + BOTTOM)
+    title = "From the command to the first line of a Linux guest's init"
+    host = figures.get("host", {})
+    out.text(24, 32, title, "title")
+    out.text(24, 51, "KVM on %s, %s" % (host.get("hypervisor", "?"), host.get("cpu", "?")), "small")
+    y = TOP + 12
+    for label, widths in bars:
+        x = LEFT
+        out.text(38, y + 20, label)
+        for us, css in widths:
+            width = us / longest * (WIDTH - LEFT - RIGHT)
+            out.bar(x, y, width, ROW + 6, css)
+            x += width
+        out.text(x + 10, y + 20, duration(sum(us for us, _ in widths)))
+        y += 2 * ROW
+    out.text(
+        24, y + 20, "mayfly boot: the beginning of the bar is its own share, the rest the guest's; "
+        "medians", "small",
+    )
+    return out.svg(title)
+
+
 def main(arguments):
     if len(arguments) > 2 or any(a.startswith("--") for a in arguments):
         sys.exit(__doc__)
@@ -191,7 +242,8 @@ def main(arguments):
     target = arguments[1] if len(arguments) > 1 else "-"
     with sys.stdin if source == "-" else open(source, encoding="utf-8") as file:
         figures = json.load(file)
-    svg = draw(figures)
+    boots = any(row["name"] == "boot_mayfly" for row in figures["rows"])
+    svg = draw_boots(figures) if boots else draw(figures)
     with sys.stdout if target == "-" else open(target, "w", encoding="utf-8") as file:
         file.write(svg)
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bench.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,19 +16,44 @@
 #define QUICK_ROUNDS 10
 #define PROGRAM_ROUNDS 20
 #define QUICK_PROGRAM_ROUNDS 4
+#define BOOT_ROUNDS 50
+#define QUICK_BOOT_ROUNDS 5
+/* With a kernel, whose boot may take minutes in the lab. */
+#define KERNEL_ROUNDS 5
+#define QUICK_KERNEL_ROUNDS 1
 #define SCALE_MOST 4000
 #define QUICK_SCALE_MOST 100
 
 struct bench_options {
 	const char *rows;
+	struct bench_boot kernel;
 	bool json;
 	bool quick;
 	bool scale;
 	bool programs;
+	bool boot;
 };
 
 #define FIELD(f) .offset = offsetof(struct bench_options, f)
 static const struct option_spec bench_options[] = {
+	{.name = "boot",
+	 .letter = 'b',
+	 .type = OPTION_FLAG,
+	 FIELD(boot),
+	 .help = "Instead: 'mayfly boot' of a kernel that is built in; and of KERNEL, beside "
+		 "QEMU's microvm machine, if it is installed."},
+	{.name = "cmdline",
+	 .letter = 'c',
+	 .type = OPTION_TEXT,
+	 .argument = "TEXT",
+	 FIELD(kernel.cmdline),
+	 .help = "KERNEL's command line."},
+	{.name = "initrd",
+	 .letter = 'i',
+	 .type = OPTION_FILE,
+	 .argument = "FILE",
+	 FIELD(kernel.initrd),
+	 .help = "KERNEL's initial RAM disk."},
 	{.name = "json",
 	 .letter = 'j',
 	 .type = OPTION_FLAG,
@@ -37,7 +63,7 @@ static const struct option_spec bench_options[] = {
 	 .letter = 'q',
 	 .type = OPTION_FLAG,
 	 FIELD(quick),
-	 .help = "A tenth of the samples; with --scale, to 100 sandboxes."},
+	 .help = "A tenth of the samples, with a KERNEL one; with --scale, to 100 sandboxes."},
 	{.name = "programs",
 	 .letter = 'p',
 	 .type = OPTION_FLAG,
@@ -56,6 +82,12 @@ static const struct option_spec bench_options[] = {
 	 FIELD(scale),
 	 .help = "Instead: make 1, 100, 1,000 and 4,000 sandboxes that live at a time; the "
 		 "time that one more takes, and the memory that each does."},
+	{.name = "until",
+	 .letter = 'u',
+	 .type = OPTION_TEXT,
+	 .argument = "TEXT",
+	 FIELD(kernel.until),
+	 .help = "What KERNEL's console shows when it has booted: what its init prints."},
 };
 #undef FIELD
 
@@ -260,9 +292,13 @@ static int run_scale(const struct bench *b, const struct bench_options *o)
 	return bench_report_scale(&b->info, scale, n);
 }
 
-/* Programs take long, and vary less. */
+/* Programs and boots take long, and vary less. */
 static int rounds_of(const struct bench_options *o)
 {
+	if (o->boot && o->kernel.kernel)
+		return o->quick ? QUICK_KERNEL_ROUNDS : KERNEL_ROUNDS;
+	if (o->boot)
+		return o->quick ? QUICK_BOOT_ROUNDS : BOOT_ROUNDS;
 	if (o->programs)
 		return o->quick ? QUICK_PROGRAM_ROUNDS : PROGRAM_ROUNDS;
 	return o->quick ? QUICK_ROUNDS : ROUNDS;
@@ -288,6 +324,76 @@ static int run_rows(struct bench *b, const struct bench_options *o)
 	return status;
 }
 
+/* With --boot, of an operand. */
+static int check_kernel(struct bench_options *o, int noperands, char **operands)
+{
+	if (noperands > 0 && !o->boot)
+		return usage_error(&verb_bench, "it takes no operands but --boot's KERNEL");
+	if (noperands > 1)
+		return usage_error(&verb_bench, "one KERNEL at a time");
+	o->kernel.kernel = noperands > 0 ? operands[0] : NULL;
+	if (!o->kernel.kernel && (o->kernel.initrd || o->kernel.cmdline || o->kernel.until))
+		return usage_error(&verb_bench,
+				   "--initrd, --cmdline and --until go with --boot "
+				   "and a KERNEL");
+	if (!o->kernel.kernel)
+		return STATUS_OK;
+	if (!o->kernel.until || !*o->kernel.until || strlen(o->kernel.until) > BENCH_UNTIL_MAX)
+		return usage_error(&verb_bench,
+				   "a KERNEL needs --until TEXT, of at most %d bytes: what its "
+				   "init prints first",
+				   BENCH_UNTIL_MAX);
+	if (access(o->kernel.kernel, R_OK) == 0)
+		return STATUS_OK;
+	complain("cannot open %s: %s", o->kernel.kernel, strerror(errno));
+	return STATUS_FAILED;
+}
+
+static int check(struct bench_options *o, int noperands, char **operands)
+{
+	if (o->scale && o->rows)
+		return usage_error(&verb_bench, "--scale has no rows to select");
+	if (o->scale + o->programs + o->boot > 1)
+		return usage_error(&verb_bench,
+				   "--boot, --programs and --scale exclude each other");
+	return check_kernel(o, noperands, operands);
+}
+
+/* Those of boots, and what they are compared with, but nothing else that is bare. */
+static void add_boot_rows(struct bench *b, const struct bench_boot *boot)
+{
+	size_t own;
+
+	add_rows(b, bench_bare_rows);
+	own = b->n;
+	for (size_t i = 0; i < own; i++)
+		b->entries[i].wanted = false;
+	for (const struct bench_row *const *l = bench_boot_rows(boot); *l; l++)
+		add_rows(b, *l);
+	for (size_t i = own; i < b->n; i++) {
+		b->entries[i].wanted = false;
+		want(b, b->entries[i].row->name);
+	}
+}
+
+static void add_all_rows(struct bench *b, const struct bench_options *o)
+{
+	if (o->boot) {
+		add_boot_rows(b, &o->kernel);
+		return;
+	}
+	add_rows(b, bench_bare_rows);
+	if (o->programs) {
+		for (const struct bench_row *const *l = bench_program_rows(); *l; l++)
+			add_rows(b, *l);
+	} else {
+		add_rows(b, bench_spawn_rows);
+		add_rows(b, bench_call_rows);
+		add_rows(b, bench_hot_rows);
+	}
+	add_rows(b, bench_process_rows);
+}
+
 static int run_bench(int argc, char **argv)
 {
 	struct bench_options options = {.rows = NULL};
@@ -296,22 +402,10 @@ static int run_bench(int argc, char **argv)
 
 	if (first < 0)
 		return first == OPTIONS_SHOWN ? STATUS_OK : STATUS_FAILED;
-	if (first < argc)
-		return usage_error(&verb_bench, "it takes no operands");
-	if (options.scale && options.rows)
-		return usage_error(&verb_bench, "--scale has no rows to select");
-	if (options.scale && options.programs)
-		return usage_error(&verb_bench, "--scale and --programs exclude each other");
-	add_rows(&b, bench_bare_rows);
-	if (options.programs) {
-		for (const struct bench_row *const *l = bench_program_rows(); *l; l++)
-			add_rows(&b, *l);
-	} else {
-		add_rows(&b, bench_spawn_rows);
-		add_rows(&b, bench_call_rows);
-		add_rows(&b, bench_hot_rows);
-	}
-	add_rows(&b, bench_process_rows);
+	status = check(&options, argc - first, argv + first);
+	if (status != STATUS_OK)
+		return status;
+	add_all_rows(&b, &options);
 	if (options.scale) {
 		status = look_at_host(&b, true);
 		return status == STATUS_OK ? run_scale(&b, &options) : status;
@@ -323,8 +417,9 @@ static int run_bench(int argc, char **argv)
 const struct verb verb_bench = {
 	.name = "bench",
 	.summary = "Start, call and restore, against bare KVM and processes.",
-	.synopsis = "",
+	.synopsis = "[KERNEL]",
 	.details = bench_details,
+	.operands = OPERANDS_KERNEL,
 	.options = bench_options,
 	.noptions = COUNT_OF(bench_options),
 	.run = run_bench,

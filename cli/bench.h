@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "mayfly.h"
 #include "samples.h"
@@ -22,7 +23,8 @@ struct bench_row {
 	uint32_t batch;	  /* samples a round */
 	uint32_t warmup;  /* before them, not kept */
 	bool needs_kvm;
-	uint32_t pages; /* parameters of some rows */
+	bool memory_used; /* what is measured is bytes, not ns */
+	uint32_t pages;	  /* parameters of some rows */
 	uint32_t threads;
 	uint64_t memory;
 	/*
@@ -46,6 +48,24 @@ extern const struct bench_row bench_process_rows[]; /* bench_process.c */
 /* Lists of rows of --programs, NULL-terminated, of what this host has (bench_programs.c). */
 const struct bench_row *const *bench_program_rows(void);
 
+/* --- Boots (bench_boot.c) -------------------------------------------------------------------- */
+
+#define BENCH_UNTIL_MAX 40
+
+struct bench_boot {
+	const char *kernel; /* NULL: only the kernel that is built in */
+	const char *initrd; /* may be NULL, as the others */
+	const char *cmdline;
+	const char
+		*until; /* what its console shows when it has booted; with a kernel, not NULL */
+};
+
+/*
+ * Lists of rows of --boot, NULL-terminated, of what this host has. `boot` is borrowed until the end
+ * of the program.
+ */
+const struct bench_row *const *bench_boot_rows(const struct bench_boot *boot);
+
 /* --- The guest (bench_guest.c) --------------------------------------------------------------- */
 
 /* The guest that is built in, loaded, with its functions. Free with bench_guest_fini(). */
@@ -67,6 +87,15 @@ int bench_guest_dirty(const struct bench_guest *g, mayfly_sandbox *sb, uint32_t 
 		      mayfly_error *err);
 int bench_guest_call_host(const struct bench_guest *g, mayfly_sandbox *sb, mayfly_error *err);
 
+/* What call_host calls. */
+extern const mayfly_host_function bench_host_add;
+
+/* One such call of add or call_host, timed. */
+int bench_sample_add(const struct bench_guest *g, mayfly_sandbox *sb, uint64_t *ret_ns,
+		     mayfly_error *err);
+int bench_sample_call_host(const struct bench_guest *g, mayfly_sandbox *sb, uint64_t *ret_ns,
+			   mayfly_error *err);
+
 /* --- Processes (bench_process.c) ------------------------------------------------------------- */
 
 /*
@@ -75,6 +104,9 @@ int bench_guest_call_host(const struct bench_guest *g, mayfly_sandbox *sb, mayfl
  */
 int bench_processes_start(mayfly_error *err);
 void bench_processes_stop(void);
+
+/* Start argv with these streams (-1: /dev/null). Gives the process, or a negative errno. */
+pid_t bench_command_start(char *const argv[], int in, int out, int err);
 
 /* --- Bare VMs (bench_bare.c) ----------------------------------------------------------------- */
 

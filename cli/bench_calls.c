@@ -21,21 +21,6 @@ struct subject {
 	uint32_t pages;
 };
 
-static int host_add(void *context, mayfly_sandbox *sb, const mayfly_value *args, size_t nargs,
-		    mayfly_value *result, mayfly_error *err)
-{
-	(void)context;
-	(void)sb;
-	(void)nargs;
-	(void)err;
-	result->as.i64 = args[0].as.i64 + args[1].as.i64;
-	return MAYFLY_OK;
-}
-
-static const mayfly_host_function host_functions[] = {
-	{.name = "host_add", .signature = "i64(i64,i64)", .fn = host_add},
-};
-
 static int begin(const struct bench_row *row, void **state, mayfly_error *err)
 {
 	struct subject *s = xrealloc(NULL, 1, sizeof(*s));
@@ -55,8 +40,8 @@ static int enter(void *state, mayfly_error *err)
 	mayfly_sandbox_options options = MAYFLY_SANDBOX_OPTIONS_INIT;
 	struct subject *s = state;
 
-	options.host_functions = host_functions;
-	options.host_function_count = COUNT_OF(host_functions);
+	options.host_functions = &bench_host_add;
+	options.host_function_count = 1;
 	return mayfly_sandbox_new(s->guest.snap, &options, &s->sb, err);
 }
 
@@ -80,21 +65,15 @@ static void end(void *state)
 static int sample_call(void *state, uint64_t *ret_ns, mayfly_error *err)
 {
 	struct subject *s = state;
-	uint64_t start = now_ns();
-	int r = bench_guest_add(&s->guest, s->sb, err);
 
-	*ret_ns = now_ns() - start;
-	return r;
+	return bench_sample_add(&s->guest, s->sb, ret_ns, err);
 }
 
 static int sample_call_host(void *state, uint64_t *ret_ns, mayfly_error *err)
 {
 	struct subject *s = state;
-	uint64_t start = now_ns();
-	int r = bench_guest_call_host(&s->guest, s->sb, err);
 
-	*ret_ns = now_ns() - start;
-	return r;
+	return bench_sample_call_host(&s->guest, s->sb, ret_ns, err);
 }
 
 static int sample_restore(void *state, uint64_t *ret_ns, mayfly_error *err)

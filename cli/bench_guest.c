@@ -74,3 +74,37 @@ int bench_guest_call_host(const struct bench_guest *g, mayfly_sandbox *sb, mayfl
 
 	return r == MAYFLY_OK ? check(result.as.i64 == 42, "call_host", err) : r;
 }
+
+static int host_add(void *context, mayfly_sandbox *sb, const mayfly_value *args, size_t nargs,
+		    mayfly_value *result, mayfly_error *err)
+{
+	(void)context;
+	(void)sb;
+	(void)nargs;
+	(void)err;
+	result->as.i64 = args[0].as.i64 + args[1].as.i64;
+	return MAYFLY_OK;
+}
+
+const mayfly_host_function bench_host_add = {
+	.name = "host_add", .signature = "i64(i64,i64)", .fn = host_add};
+
+int bench_sample_add(const struct bench_guest *g, mayfly_sandbox *sb, uint64_t *ret_ns,
+		     mayfly_error *err)
+{
+	uint64_t start = now_ns();
+	int r = bench_guest_add(g, sb, err);
+
+	*ret_ns = now_ns() - start;
+	return r;
+}
+
+int bench_sample_call_host(const struct bench_guest *g, mayfly_sandbox *sb, uint64_t *ret_ns,
+			   mayfly_error *err)
+{
+	uint64_t start = now_ns();
+	int r = bench_guest_call_host(g, sb, err);
+
+	*ret_ns = now_ns() - start;
+	return r;
+}

@@ -34,17 +34,6 @@ struct hot_subject {
 	pthread_barrier_t start;
 };
 
-static int host_add(void *context, mayfly_sandbox *sb, const mayfly_value *args, size_t nargs,
-		    mayfly_value *result, mayfly_error *err)
-{
-	(void)context;
-	(void)sb;
-	(void)nargs;
-	(void)err;
-	result->as.i64 = args[0].as.i64 + args[1].as.i64;
-	return MAYFLY_OK;
-}
-
 static int begin_subject(const struct bench_row *row, mayfly_dispatch dispatch, void **state,
 			 mayfly_error *err)
 {
@@ -77,13 +66,11 @@ static int begin_normal(const struct bench_row *row, void **state, mayfly_error 
 
 static int enter(void *state, mayfly_error *err)
 {
-	const mayfly_host_function function = {
-		.name = "host_add", .signature = "i64(i64,i64)", .fn = host_add};
 	mayfly_sandbox_options options = MAYFLY_SANDBOX_OPTIONS_INIT;
 	struct hot_subject *s = state;
 	int r = MAYFLY_OK;
 
-	options.host_functions = &function;
+	options.host_functions = &bench_host_add;
 	options.host_function_count = 1;
 	options.dispatch = s->dispatch;
 	for (uint32_t i = 0; r == MAYFLY_OK && i < s->threads; i++) {
@@ -117,21 +104,15 @@ static void end(void *state)
 static int sample_call(void *state, uint64_t *ret_ns, mayfly_error *err)
 {
 	struct hot_subject *s = state;
-	uint64_t start = now_ns();
-	int r = bench_guest_add(&s->guest, s->callers[0].sb, err);
 
-	*ret_ns = now_ns() - start;
-	return r;
+	return bench_sample_add(&s->guest, s->callers[0].sb, ret_ns, err);
 }
 
 static int sample_call_host(void *state, uint64_t *ret_ns, mayfly_error *err)
 {
 	struct hot_subject *s = state;
-	uint64_t start = now_ns();
-	int r = bench_guest_call_host(&s->guest, s->callers[0].sb, err);
 
-	*ret_ns = now_ns() - start;
-	return r;
+	return bench_sample_call_host(&s->guest, s->callers[0].sb, ret_ns, err);
 }
 
 static int sample_batch(void *state, uint64_t *ret_ns, mayfly_error *err)
@@ -169,14 +150,6 @@ static int sample_wake(void *state, uint64_t *ret_ns, mayfly_error *err)
 	return sample_call(state, ret_ns, err);
 }
 
-static uint64_t cpu_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* CPU time of the process, not time. */
 static int sample_idle(void *state, uint64_t *ret_ns, mayfly_error *err)
 {
@@ -184,9 +157,9 @@ static int sample_idle(void *state, uint64_t *ret_ns, mayfly_error *err)
 	int r = sample_call(state, &unused, err);
 
 	pass_time(ASLEEP_NS);
-	start = cpu_ns();
+	start = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	pass_time(IDLE_NS);
-	*ret_ns = cpu_ns() - start;
+	*ret_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - start;
 	return r;
 }
 

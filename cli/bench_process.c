@@ -150,6 +150,35 @@ void bench_processes_stop(void)
 		;
 }
 
+/* --- Commands ------------------------------------------------------------------------------- */
+
+static void set_stream(posix_spawn_file_actions_t *actions, int number, int fd)
+{
+	int mode = number == STDIN_FILENO ? O_RDONLY : O_WRONLY;
+
+	if (fd >= 0)
+		posix_spawn_file_actions_adddup2(actions, fd, number);
+	else
+		posix_spawn_file_actions_addopen(actions, number, "/dev/null", mode, 0);
+}
+
+pid_t bench_command_start(char *const argv[], int in, int out, int err)
+{
+	posix_spawn_file_actions_t actions;
+	pid_t pid;
+	int e;
+
+	posix_spawn_file_actions_init(&actions);
+	set_stream(&actions, STDIN_FILENO, in);
+	set_stream(&actions, STDOUT_FILENO, out);
+	set_stream(&actions, STDERR_FILENO, err);
+	e = posix_spawn(&pid, argv[0], &actions, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	return e ? -e : pid;
+}
+
+/* --- Rows ------------------------------------------------------------------------------------ */
+
 static int begin(const struct bench_row *row, void **state, mayfly_error *err)
 {
 	uint8_t *kind = malloc(1);

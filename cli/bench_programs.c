@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +29,6 @@
 
 extern const unsigned char bench_noop_elf[];
 extern const uint64_t bench_noop_elf_size;
-extern char **environ;
 
 /* A directory for what the rows need: the no-op, snapshots, the server's files. */
 static struct {
@@ -40,28 +38,6 @@ static struct {
 } scratch;
 
 /* --- Commands ------------------------------------------------------------------------------- */
-
-/* Start argv; its streams as given (-1: /dev/null). Gives the process or a negative errno. */
-static pid_t start(char *const argv[], int in, int out)
-{
-	posix_spawn_file_actions_t actions;
-	pid_t pid;
-	int e;
-
-	posix_spawn_file_actions_init(&actions);
-	if (in >= 0)
-		posix_spawn_file_actions_adddup2(&actions, in, 0);
-	else
-		posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-	if (out >= 0)
-		posix_spawn_file_actions_adddup2(&actions, out, 1);
-	else
-		posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-	posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-	e = posix_spawn(&pid, argv[0], &actions, NULL, argv, environ);
-	posix_spawn_file_actions_destroy(&actions);
-	return e ? -e : pid;
-}
 
 static int finish(pid_t pid, const char *name, mayfly_error *err)
 {
@@ -94,7 +70,7 @@ static int run(char *const argv[], const char *input, char *output, size_t size,
 	if (input)
 		close(in[1]);
 	began = now_ns();
-	pid = start(argv, in[0], out[1]);
+	pid = bench_command_start(argv, in[0], out[1], -1);
 	if (input)
 		close(in[0]);
 	if (output) {
@@ -694,7 +670,7 @@ static int begin_server(const struct bench_row *row, void **state, mayfly_error 
 	add(&c, NGINX);
 	add(&c, "-c");
 	add_in_scratch(&c, name);
-	s->pid = start(c.argv, -1, -1);
+	s->pid = bench_command_start(c.argv, -1, -1, -1);
 	if (s->pid < 0)
 		return mayfly_error_set(err, MAYFLY_E_IO, "starting %s", NGINX);
 	usleep(500000);

@@ -50,4 +50,54 @@ test_scale_counts_memory_and_time_at_each_step() {
 	grep -q '"live": 100,' out || fail "no step of 100"
 }
 
+test_boots_are_measured_by_a_kernel_that_is_built_in() {
+	needs_kvm
+	mayfly 0 bench --boot --quick
+	for row in boot_first_instruction boot_first_byte boot_end 'boot_private_memory, KiB'; do
+		grep -q "^$row  *[1-9]" out || fail "no row $row"
+	done
+	grep -q '^boot_first_instruction .* x bare_cold_start (at most 3.000: ' out || fail "no ratio"
+	! grep -q '^boot_mayfly' out || fail "a kernel, from nowhere"
+	err_is_empty
+}
+
+test_memory_is_in_kib() {
+	needs_kvm
+	mayfly 0 bench --boot --quick --json --rows boot_private_memory
+	grep -q '"p50_kib": [1-9]' out || fail "no KiB"
+	grep -q '"at_most_kib": 1536' out || fail "no aim"
+	! grep -q '"p50_us"' out || fail "memory in microseconds"
+}
+
+test_boots_of_a_kernel_that_is_given_are_measured() {
+	needs_kvm
+	kernel=$(cd "$GUESTS" && pwd)/cli_kernel
+	mayfly 0 bench --boot --quick --rows boot_guest_share --until 'ready>' "$kernel"
+	grep -q '^boot_guest_share  *[1-9]' out || fail "no share of the guest's"
+}
+
+test_kernel_that_does_not_say_it_is_a_failure_with_what_it_said() {
+	needs_kvm
+	printf 'not a kernel' >none
+	mayfly 125 bench --boot --quick --rows boot_guest_share --until 'ready>' none
+	err_has "before its console showed 'ready>'; it said: mayfly: none: "
+}
+
+test_operands_and_options_of_boots_must_fit() {
+	mayfly 125 bench kernel
+	err_has "it takes no operands but --boot's KERNEL"
+	mayfly 125 bench --boot one two
+	err_has "one KERNEL at a time"
+	mayfly 125 bench --boot --cmdline quiet
+	err_has "--initrd, --cmdline and --until go with --boot and a KERNEL"
+	mayfly 125 bench --boot kernel
+	err_has "a KERNEL needs --until TEXT"
+	mayfly 125 bench --boot --until 12345678901234567890123456789012345678901 kernel
+	err_has "of at most 40 bytes"
+	mayfly 125 bench --boot --until x /nonexistent/kernel
+	err_has "cannot open /nonexistent/kernel"
+	mayfly 125 bench --boot --programs
+	err_has "--boot, --programs and --scale exclude each other"
+}
+
 run_tests
