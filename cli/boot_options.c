@@ -9,6 +9,7 @@
 
 #include "cli.h"
 #include "message.h"
+#include "parse.h"
 
 #define MAX_CPUS 32 /* the library's limit */
 /* A file for fw_cfg is read into memory; what guests read byte by byte is small. */
@@ -44,10 +45,11 @@ static const struct option_spec specs[] = {
 	{.name = "disk",
 	 .letter = 'd',
 	 .type = OPTION_FILES,
-	 .argument = "FILE[,ro][,snapshot]",
+	 .argument = "FILE[,ro][,snapshot[=SIZE]][,serial=TEXT]",
 	 FIELD(disks),
 	 .help = "A disk: a raw image or a block device. ro: not to be written to; snapshot: "
-		 "what is written is forgotten in the end. May be repeated."},
+		 "what is written is forgotten in the end, and takes at most SIZE of memory. "
+		 "May be repeated."},
 	{.name = "net",
 	 .letter = 'n',
 	 .type = OPTION_TEXTS,
@@ -176,14 +178,24 @@ void boot_options_fini(struct boot_options *o)
 
 /* --- The lists -------------------------------------------------------------------------------- */
 
-static bool take_suffix(char *text, const char *suffix)
+/* What a disk's file is followed by. False: nothing of that kind; negative: it is wrong. */
+static int take_disk_word(const char *word, mayfly_disk *disk, mayfly_error *err)
 {
-	size_t len = strlen(text), n = strlen(suffix);
+	int r = 0;
 
-	if (len < n || strcmp(text + len - n, suffix) != 0)
+	if (!strcmp(word, "ro"))
+		disk->flags |= MAYFLY_DISK_READONLY;
+	else if (!strcmp(word, "snapshot"))
+		disk->flags |= MAYFLY_DISK_SNAPSHOT;
+	else if (!strncmp(word, "snapshot=", 9))
+		r = parse_size(word + 9, &disk->overlay_limit, err);
+	else if (!strncmp(word, "serial=", 7))
+		disk->serial = word + 7;
+	else
 		return false;
-	text[len - n] = '\0';
-	return true;
+	if (disk->overlay_limit)
+		disk->flags |= MAYFLY_DISK_SNAPSHOT;
+	return r < 0 ? r : true;
 }
 
 /* From the right: a file's name may have commas. */
@@ -192,24 +204,21 @@ static int add_disks(struct boot_setup *s, const struct boot_options *o, mayfly_
 	s->disks = xrealloc(NULL, o->disks.n + 1, sizeof(s->disks[0]));
 	s->library.disks = s->disks;
 	for (size_t i = 0; i < o->disks.n; i++) {
-		char *path = copy_text(s, o->disks.items[i]);
-		uint32_t flags = 0;
+		mayfly_disk *disk = &s->disks[s->library.ndisks++];
+		char *path = copy_text(s, o->disks.items[i]), *comma;
+		int r = true;
 
-		for (bool more = true; more;) {
-			more = false;
-			if (take_suffix(path, ",ro")) {
-				flags |= MAYFLY_DISK_READONLY;
-				more = true;
-			}
-			if (take_suffix(path, ",snapshot")) {
-				flags |= MAYFLY_DISK_SNAPSHOT;
-				more = true;
-			}
+		*disk = (mayfly_disk){.path = path};
+		while (r > 0 && (comma = strrchr(path, ','))) {
+			r = take_disk_word(comma + 1, disk, err);
+			if (r > 0)
+				*comma = '\0';
 		}
+		if (r < 0)
+			return r;
 		if (!*path)
 			return mayfly_error_set(err, MAYFLY_E_INVALID, "'%.80s' names no file",
 						o->disks.items[i]);
-		s->disks[s->library.ndisks++] = (mayfly_disk){.path = path, .flags = flags};
 	}
 	return MAYFLY_OK;
 }

@@ -757,7 +757,7 @@ typedef struct mayfly_process_options {
 	uint64_t timeout_ns; /* wall clock of all runs together; 0: none */
 	uint64_t cpu_time_ns;
 	uint64_t max_output;  /* bytes to standard output and error together; 0: no limit */
-	uint32_t max_files;   /* open descriptors; 256 */
+	uint32_t max_files;   /* open descriptors; 256. Of files mapped, four times as many */
 	uint32_t max_threads; /* 64, at most 200 */
 	mayfly_policy_fn policy;
 	void *policy_context;
@@ -904,6 +904,10 @@ typedef struct mayfly_machine mayfly_machine;
 typedef struct mayfly_disk {
 	const char *path;
 	uint32_t flags; /* MAYFLY_DISK_ */
+	/* With SNAPSHOT: bytes of memory for what is written, then writes fail; 0: the disk's size. */
+	uint64_t overlay_limit;
+	/* What the guest is told as the disk's serial number, at most 20 bytes; NULL: "mayfly" */
+	const char *serial;
 } mayfly_disk;
 
 /* A port of this host that leads to one of the guest's. */

@@ -3,6 +3,7 @@
 #include "api/options.h"
 #include "machine/machine.h"
 #include "machine/report.h"
+#include "virtio/blk.h"
 
 #define KNOWN_FLAGS                                                                            \
 	(MAYFLY_MACHINE_RNG | MAYFLY_MACHINE_VIRTIO_CONSOLE | MAYFLY_MACHINE_PLAIN_CMDLINE |   \
@@ -26,6 +27,14 @@ static int check_lists(const mayfly_machine_options *o, mayfly_error *err)
 		if (!o->disks[i].path || (o->disks[i].flags & ~known))
 			return fail(err, MAYFLY_E_INVALID, "disk %zu: no path, or flags 0x%x",
 				    i + 1, o->disks[i].flags);
+		if (o->disks[i].overlay_limit && !(o->disks[i].flags & MAYFLY_DISK_SNAPSHOT))
+			return fail(err, MAYFLY_E_INVALID,
+				    "disk %zu: overlay_limit goes with MAYFLY_DISK_SNAPSHOT",
+				    i + 1);
+		if (o->disks[i].serial && strlen(o->disks[i].serial) > BLK_ID_LEN)
+			return fail(err, MAYFLY_E_INVALID,
+				    "disk %zu: its serial number has more than %d bytes", i + 1,
+				    BLK_ID_LEN);
 	}
 	for (size_t i = 0; i < o->nnics; i++) {
 		const mayfly_nic *nic = &o->nics[i];

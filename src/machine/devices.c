@@ -100,7 +100,9 @@ static int make_disks(struct machine *m, const mayfly_machine_options *o, mayfly
 
 	for (size_t i = 0; r == 0 && i < o->ndisks; i++) {
 		const mayfly_disk *disk = &o->disks[i];
-		struct blk_config config = {.path = disk->path};
+		struct blk_config config = {.path = disk->path,
+					    .id = disk->serial,
+					    .overlay_limit = disk->overlay_limit};
 		struct virtio_device *dev;
 
 		if (disk->flags & MAYFLY_DISK_READONLY)

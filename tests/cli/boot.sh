@@ -90,6 +90,15 @@ test_disk_without_a_name_is_refused() {
 	done
 }
 
+test_words_of_a_disk_are_checked() {
+	mayfly 125 boot --disk disk,snapshot=much kernel
+	err_has "--disk: 'much' is not a size"
+	mayfly 125 boot --disk disk,serial=123456789012345678901 "$KERNEL"
+	err_has 'serial number has more than 20 bytes'
+	mayfly 125 boot --disk "nowhere,quiet" "$KERNEL"
+	err_has 'nowhere,quiet'
+}
+
 test_words_are_checked() {
 	mayfly 125 boot --console vga kernel
 	err_has "--console: 'vga' is none of: serial virtio"

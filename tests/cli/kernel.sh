@@ -226,6 +226,18 @@ test_disk_to_be_read_only_is() {
 	[ "$(head -c 6 disk)" = mayfly ] || fail "it was written to"
 }
 
+test_overlay_of_a_disk_has_a_limit() {
+	disk
+	check blk-overlay 'room=16' --disk=disk,snapshot=8K
+	check blk-overlay 'room=2048' --disk=disk,snapshot
+	[ "$(head -c 6 disk)" = mayfly ] || fail "it was written to"
+}
+
+test_disk_tells_its_serial_number() {
+	disk
+	check blk-serial '' --disk=disk,serial=number-5,ro
+}
+
 test_network_answers() {
 	needs_kernel
 	[ -e "$(dirname "$MAYFLY")/mayfly-slirp" ] || skip "no mayfly-slirp"

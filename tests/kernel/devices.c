@@ -195,6 +195,40 @@ static void blk(void)
 	EQUAL(blk_do(&d, BLK_GET_ID, 0, 20), 0);
 }
 
+/* Writes to an overlay of `room` sectors fail once that is full; what was written stays. */
+static void blk_overlay(void)
+{
+	struct device d = device_find(VIRTIO_BLK, 0);
+	uint64_t capacity = blk_capacity(&d), room = option_number("room", 0), written = 0;
+
+	device_start(&d, BLK_FEATURE_FLUSH, 1);
+	while (written < capacity) {
+		uint8_t status;
+
+		memset(blk_data, (int)(written % 251), SECTOR);
+		status = blk_do(&d, BLK_OUT, written, SECTOR);
+		if (status != 0) {
+			EQUAL(status, 1);
+			break;
+		}
+		written++;
+	}
+	EQUAL(written, room);
+	for (uint64_t i = 0; i < written; i++) {
+		EQUAL(blk_do(&d, BLK_IN, i, SECTOR), 0);
+		EQUAL(blk_data[SECTOR - 1], i % 251);
+	}
+}
+
+static void blk_serial(void)
+{
+	struct device d = device_find(VIRTIO_BLK, 0);
+
+	device_start(&d, BLK_FEATURE_FLUSH, 1);
+	EQUAL(blk_do(&d, BLK_GET_ID, 0, 20), 0);
+	CHECK(starts_with((const char *)blk_data, "number-5"));
+}
+
 /* Requests that cannot be served are answered with an error: 1, or 2 for what is not known. */
 static void blk_errors(void)
 {
@@ -293,6 +327,8 @@ const struct check device_checks[] = {
 	{"blk", blk},
 	{"blk-errors", blk_errors},
 	{"blk-readonly", blk_readonly},
+	{"blk-overlay", blk_overlay},
+	{"blk-serial", blk_serial},
 	{"net", net},
 	{NULL, NULL},
 };
