@@ -102,8 +102,11 @@ static int dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	int status = dispatch(argc, argv);
+	int status;
 
+	/* A message is one write, whole among those of others. */
+	setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
+	status = dispatch(argc, argv);
 	if (!stdout_is_complete() && status == STATUS_OK)
 		status = STATUS_FAILED;
 	return status;
