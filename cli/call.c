@@ -234,6 +234,22 @@ static int open_guest(struct call *c)
 	return load(c);
 }
 
+/* What has functions, but none that can be called here: --list shows them. */
+static int check_kind(const struct call *c)
+{
+	mayfly_snapshot_info info = {.size = sizeof(info)};
+
+	mayfly_snapshot_get_info(c->snap, &info, NULL);
+	if (info.machine)
+		complain("%s is a snapshot of a machine: 'mayfly boot --from' continues it",
+			 c->guest);
+	else if (info.program)
+		complain("%s is a snapshot of a program: 'mayfly run --from' continues it, "
+			 "mayfly_process_call() of the C library calls its functions",
+			 c->guest);
+	return info.machine || info.program ? STATUS_NOT_EXECUTABLE : STATUS_OK;
+}
+
 static int find_function(struct call *c)
 {
 	mayfly_error err;
@@ -409,7 +425,9 @@ static int call_function(struct call *c, int argc, char **argv)
 	int status;
 
 	c->function = argv[0];
-	status = find_function(c);
+	status = check_kind(c);
+	if (status == STATUS_OK)
+		status = find_function(c);
 	if (status != STATUS_OK)
 		return status;
 	if (arguments_parse(c->fn, argc - 1, argv + 1, c->args, &err) != MAYFLY_OK) {

@@ -111,6 +111,24 @@ static int new_status(const mayfly_error *err)
 	}
 }
 
+/* Where it could be; of a path that this host does not have there is nothing to say. */
+static void advise_program(const struct program *p)
+{
+	const char *name = p->setup.library.program;
+	bool is_here;
+
+	if (!name)
+		return;
+	is_here = access(name, F_OK) == 0;
+	if (is_here && !strchr(name, '/'))
+		complain("a name without a slash is looked for in PATH; the file in this "
+			 "directory is ./%s",
+			 name);
+	else if (!p->options->system && !p->options->root && (is_here || !strchr(name, '/')))
+		complain("--system grants the host's installed programs and libraries, --dir "
+			 "a directory");
+}
+
 static int make(struct program *p)
 {
 	mayfly_error err;
@@ -122,9 +140,8 @@ static int make(struct program *p)
 	if (r == MAYFLY_OK)
 		return STATUS_OK;
 	complain_library(&err);
-	if (r == MAYFLY_E_NO_PROGRAM && !p->options->system && !p->options->root)
-		complain("--system grants the host's installed programs and libraries, --dir "
-			 "a directory");
+	if (r == MAYFLY_E_NO_PROGRAM)
+		advise_program(p);
 	return new_status(&err);
 }
 

@@ -225,7 +225,7 @@ static bool take_mode(char *text, uint32_t *ret_flags)
 
 /*
  * HOST[:GUEST][:MODE]. GUEST begins behind the last ":/", so that HOST may have colons in it if
- * GUEST is given.
+ * GUEST is given; GUEST has none, or a MODE that is not known would be part of it.
  */
 static int add_dir(struct program_setup *s, const char *text, mayfly_error *err)
 {
@@ -241,7 +241,7 @@ static int add_dir(struct program_setup *s, const char *text, mayfly_error *err)
 	if (!*host)
 		return mayfly_error_set(err, MAYFLY_E_INVALID,
 					"'%.80s' names no directory of the host", text);
-	if (!guest && strchr(host, ':'))
+	if (strchr(guest ? guest : host, ':'))
 		return mayfly_error_set(err, MAYFLY_E_INVALID,
 					"'%.80s' is not HOST[:GUEST][:MODE]: after a colon "
 					"comes an absolute path, or rw, ro or overlay",

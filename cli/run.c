@@ -44,6 +44,20 @@ static int check_from(const struct run_options *o)
 			   "--%s is fixed in a snapshot: give it to 'mayfly snapshot'", option);
 }
 
+/* It did not run: because it is a snapshot? */
+static void advise_from(const char *file)
+{
+	mayfly_snapshot_info info = {.size = sizeof(info)};
+	mayfly_snapshot *snap;
+
+	if (mayfly_snapshot_open(file, &snap, NULL) != MAYFLY_OK)
+		return;
+	mayfly_snapshot_get_info(snap, &info, NULL);
+	if (info.program)
+		complain("%s is a snapshot: 'mayfly run --from %s' continues it", file, file);
+	mayfly_snapshot_unref(snap);
+}
+
 static int make(struct program *p, const struct run_options *o, int argc, char **argv)
 {
 	mayfly_snapshot_info info = {.size = sizeof(info)};
@@ -51,8 +65,12 @@ static int make(struct program *p, const struct run_options *o, int argc, char *
 	mayfly_error err;
 	int status;
 
-	if (!o->from)
-		return program_new(p, argv);
+	if (!o->from) {
+		status = program_new(p, argv);
+		if (status == STATUS_NOT_EXECUTABLE || status == STATUS_NOT_FOUND)
+			advise_from(argv[0]);
+		return status;
+	}
 	if (mayfly_snapshot_open(o->from, &snap, &err) != MAYFLY_OK) {
 		complain_library(&err);
 		return error_status(&err);
@@ -60,6 +78,11 @@ static int make(struct program *p, const struct run_options *o, int argc, char *
 	mayfly_snapshot_get_info(snap, &info, NULL);
 	if (info.machine) {
 		complain("%s is a snapshot of a machine: 'mayfly boot --from' continues it",
+			 o->from);
+		status = STATUS_NOT_EXECUTABLE;
+	} else if (!info.program) {
+		complain("%s is a snapshot of a function guest: 'mayfly call' calls its "
+			 "functions",
 			 o->from);
 		status = STATUS_NOT_EXECUTABLE;
 	} else {

@@ -18,7 +18,7 @@
 
 /* Descriptors are counted before anything is made of a number in the file. */
 #define MAX_OPEN (1u << 20)
-#define MAX_PIPE ((uint64_t)1 << 20)
+#define MAX_PIPE ((uint64_t)PIPE_SIZE_MAX)
 /* Flags that say how it was opened, not how it is. */
 #define OPENING (O_CREAT | O_EXCL | O_TRUNC)
 
@@ -421,7 +421,7 @@ static int take_end(struct pipe_ends *pipe, int flags)
 static int load_pipe(struct process *p, struct loading *l, int flags, struct reader *r,
 		     struct file **out)
 {
-	uint64_t inode = get_u64(r), size = get_count(r, INT32_MAX);
+	uint64_t inode = get_u64(r), size = get_count(r, PIPE_SIZE_MAX);
 	uint64_t waiting = get_count(r, MAX_PIPE);
 	const uint8_t *data = r->data;
 	struct pipe_ends *pipe;

@@ -188,8 +188,7 @@ static void get_numbers(struct reader *r, struct mm *mm)
 	mm->phnum = (uint16_t)get_count(r, UINT16_MAX);
 	mm->interp_base = get_u64(r);
 	if (mm->brk < mm->brk_start || mm->brk_start < PROG_LOW_VA ||
-	    mm->mmap_base < PROG_LOW_VA ||
-	    ((mm->mmap_base | mm->stack_top) & PAGE_MASK))
+	    mm->mmap_base < PROG_LOW_VA || ((mm->mmap_base | mm->stack_top) & PAGE_MASK))
 		r->bad = true;
 }
 

@@ -179,13 +179,15 @@ static int protect(struct mm *mm, uint64_t start, uint64_t end, uint32_t prot)
 	if (r < 0)
 		return r;
 	before = mm_charge_of(mm, start, end);
-	for (size_t i = area_find(mm, start); i < mm->nareas && mm->areas[i].start < end; i++)
-		if (mm_is_charged(prot, &mm->areas[i]))
-			after += mm_backed(mm, mm->areas[i].start, mm->areas[i].end);
+	for (size_t i = area_find(mm, start); i < mm->nareas && mm->areas[i].start < end; i++) {
+		const struct area *a = &mm->areas[i];
+
+		if (mm_is_charged(prot | (a->prot & PROT_WRITE), a))
+			after += mm_backed(mm, a->start, a->end);
+	}
+	/* Never less: what was written stays. */
 	if (after > before && !mm_charge(mm, after - before))
 		return -ENOMEM;
-	if (before > after)
-		mm_uncharge(mm, before - after);
 	for (size_t i = area_find(mm, start); i < mm->nareas && mm->areas[i].start < end; i++) {
 		struct area *a = &mm->areas[i];
 
@@ -193,6 +195,10 @@ static int protect(struct mm *mm, uint64_t start, uint64_t end, uint32_t prot)
 		mm_set_rights(mm, a->start, a->end, a->prot & prot);
 		mm_host_protect(mm, a->start, a->end, prot);
 		mm_set_rights(mm, a->start, a->end, prot);
+		if (prot & PROT_WRITE)
+			a->flags &= ~AREA_WRITTEN;
+		else if (a->prot & PROT_WRITE)
+			a->flags |= AREA_WRITTEN;
 		a->prot = prot;
 	}
 	area_merge(mm, start, end);
@@ -236,6 +242,31 @@ int mm_protect(struct mm *mm, uint64_t va, uint64_t len, uint32_t prot)
 
 /* --- mremap ------------------------------------------------------------------------------- */
 
+/*
+ * Pages of the host, all of one chunk, by way of a place that the kernel chooses: where they cannot be
+ * taken away, as they are of several mappings of the host's, nothing is lost, and halves are tried
+ * instead. (With MREMAP_FIXED mremap(2) takes away what is at `to`, and then fails: see map_file().)
+ */
+static int move_host(uint8_t *from, uint8_t *to, uint64_t len)
+{
+	uint64_t half = len / 2 & ~(uint64_t)PAGE_MASK;
+	/* Never a hole here either, which another mmap(2) of this process could get. */
+	void *there = mremap(from, len, len, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+	int r;
+
+	if (there == MAP_FAILED) {
+		r = -errno;
+		if (r != -EFAULT || !half)
+			return r;
+		r = move_host(from, to, half);
+		return r < 0 ? r : move_host(from + half, to + half, len - half);
+	}
+	r = mm_host_move(there, to, len);
+	if (r < 0)
+		munmap(there, len);
+	return r;
+}
+
 /* Move pages from `old` to `new`, both mapped alike, in parts that are contiguous in both. */
 static int move_pages(struct mm *mm, uint64_t old, uint64_t new, uint64_t len)
 {
@@ -243,6 +274,7 @@ static int move_pages(struct mm *mm, uint64_t old, uint64_t new, uint64_t len)
 		uint64_t part = MM_CHUNK - old % MM_CHUNK;
 		uint64_t other = MM_CHUNK - new % MM_CHUNK;
 		uint8_t *from = mm_host_address(mm, old), *to;
+		int r;
 
 		if (part > other)
 			part = other;
@@ -254,11 +286,9 @@ static int move_pages(struct mm *mm, uint64_t old, uint64_t new, uint64_t len)
 			if (mm_chunk_of(mm, new) < 0 && mm_give_chunk_locked(mm, new) < 0)
 				return -ENOMEM;
 			to = mm_host_address(mm, new);
-			/* Never a hole, which another mmap(2) of this process could get. */
-			if (mremap(from, part, part,
-				   MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP,
-				   to) == MAP_FAILED)
-				return -errno;
+			r = move_host(from, to, part);
+			if (r < 0)
+				return r;
 			mm_note_host_write(mm, to, part);
 		}
 		old += part;
@@ -375,8 +405,25 @@ static void discard(struct mm *mm, const struct area *a, uint64_t start, uint64_
 		madvise(run.host, run.end - run.start, MADV_DONTNEED);
 }
 
+/* Of what was discarded: there is nothing any more that was written before. */
+static void forget_written(struct mm *mm, uint64_t start, uint64_t end)
+{
+	if (area_split(mm, start) < 0 || area_split(mm, end) < 0)
+		return;
+	for (size_t i = area_find(mm, start); i < mm->nareas && mm->areas[i].start < end; i++) {
+		struct area *a = &mm->areas[i];
+
+		if (!(a->flags & AREA_WRITTEN))
+			continue;
+		mm_uncharge(mm, mm_charge_of(mm, a->start, a->end));
+		a->flags &= ~AREA_WRITTEN;
+	}
+	area_merge(mm, start, end);
+}
+
 int mm_advise(struct mm *mm, uint64_t va, uint64_t len, int advice)
 {
+	bool written = false;
 	uint64_t end;
 	int r;
 
@@ -396,7 +443,10 @@ int mm_advise(struct mm *mm, uint64_t va, uint64_t len, int advice)
 		if (advice == MADV_DONTNEED || (advice == MADV_FREE && !a->file))
 			discard(mm, a, a->start > va ? a->start : va,
 				a->end < end ? a->end : end);
+		written |= advice == MADV_DONTNEED && (a->flags & AREA_WRITTEN);
 	}
+	if (written)
+		forget_written(mm, va, end);
 	pthread_rwlock_unlock(&mm->lock);
 	return r;
 }

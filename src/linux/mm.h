@@ -14,8 +14,9 @@
  * the guest's table first and changes the host mapping second, which has KVM drop what it
  * knows; giving rights does the reverse.
  *
- * Charge: `charged` counts bytes of writable private or anonymous memory in pieces that have a
- * chunk, whether touched or not: an upper bound of what the host pays. memfs adds its files.
+ * Charge: `charged` counts bytes of private or anonymous memory that is or was writable, in pieces
+ * that have a chunk, whether touched or not: an upper bound of what the host pays. memfs adds its
+ * files.
  */
 #ifndef MAYFLY_LINUX_MM_H
 #define MAYFLY_LINUX_MM_H
@@ -39,12 +40,15 @@ struct file;
 /* No string or vector of the guest is longer: PATH_MAX, and IOV_MAX. */
 #define MM_MAX_IOV 1024
 
+/* It cannot be written now, but could be before: what was written is there still. */
+#define AREA_WRITTEN 0x80000000u
+
 /* A mapping (VMA): [start, end), ascending in mm->areas, not overlapping. */
 struct area {
 	uint64_t start, end;
 	uint32_t prot;	 /* PROT_ */
 	uint32_t flags;	 /* MAP_SHARED or MAP_PRIVATE, MAP_ANONYMOUS, MAP_STACK, MAP_NORESERVE,
-			   MAP_GROWSDOWN */
+			   MAP_GROWSDOWN; AREA_WRITTEN */
 	uint64_t offset; /* in the file, of start */
 	struct file *file; /* counted; NULL: anonymous */
 	const char *name;  /* "[heap]", "[stack]": static; or NULL */
@@ -71,6 +75,9 @@ struct mm {
 	uint32_t npieces;
 	struct area *areas;
 	size_t nareas, capacity;
+	size_t joined; /* areas that became part of another: see is_full() */
+	/* Open files that areas hold, perhaps without a descriptor of the guest's; the most. */
+	uint32_t nfiles, max_files;
 	uint64_t limit;		   /* bytes that may be charged */
 	_Atomic(uint64_t) charged; /* memfs's share included */
 	uint64_t peak;

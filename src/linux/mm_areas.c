@@ -2,6 +2,8 @@
 #include "linux/mm_areas.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -22,9 +24,59 @@ size_t area_find(const struct mm *mm, uint64_t va)
 	return low;
 }
 
+/* An area more, or less, of its file. */
+static void hold_file(struct mm *mm, struct file *file)
+{
+	if (file && !file->areas++)
+		mm->nfiles++;
+}
+
+static void drop_file(struct mm *mm, struct file *file)
+{
+	if (file && !--file->areas)
+		mm->nfiles--;
+	file_put(file);
+}
+
+/* Mappings of the host's in the guest's memory. */
+static size_t host_mappings(const struct mm *mm)
+{
+	uintptr_t first = (uintptr_t)mm->base;
+	uintptr_t end = first + mm->chunks_gpa + (uint64_t)mm->max_chunks * MM_CHUNK;
+	_cleanup_free_ char *line = NULL;
+	FILE *maps = fopen("/proc/self/maps", "re");
+	size_t count = 0, size = 0;
+
+	while (maps && getline(&line, &size, maps) > 0) {
+		uintptr_t start = strtoull(line, NULL, 16);
+
+		count += start >= first && start < end;
+	}
+	if (maps)
+		fclose(maps);
+	return count;
+}
+
+/*
+ * Neighbours that are one area need not be one mapping of the host's, which does not join memory that
+ * was used before (anon_vma of the kernel): as many as were joined are counted as areas still. When
+ * that gets too much the host is asked: each area is one mapping, with a hole behind it, in each
+ * chunk.
+ */
+static bool is_full(struct mm *mm)
+{
+	size_t explained = mm->nareas + mm->npieces, found;
+
+	if (mm->nareas >= MM_MAX_AREAS || mm->joined < MM_MAX_AREAS - mm->nareas)
+		return mm->nareas >= MM_MAX_AREAS;
+	found = host_mappings(mm) / 2;
+	mm->joined = found > explained ? found - explained : 0;
+	return mm->joined >= MM_MAX_AREAS - mm->nareas;
+}
+
 static int make_room(struct mm *mm, size_t at)
 {
-	if (mm->nareas >= MM_MAX_AREAS)
+	if (is_full(mm))
 		return -ENOMEM;
 	if (mm->nareas == mm->capacity) {
 		size_t capacity = mm->capacity ? mm->capacity * 2 : 64;
@@ -64,7 +116,7 @@ int area_split(struct mm *mm, uint64_t va)
 	a[1].start = va;
 	a[1].offset += va - a[0].start;
 	if (a->file)
-		file_get(a->file);
+		hold_file(mm, file_get(a->file));
 	return 0;
 }
 
@@ -82,21 +134,24 @@ static bool merge_at(struct mm *mm, size_t i)
 	if (i + 1 >= mm->nareas || !continues(a, a + 1))
 		return false;
 	a->end = a[1].end;
-	file_put(a[1].file);
+	mm->joined++;
+	drop_file(mm, a[1].file);
 	take_out(mm, i + 1, 1);
 	return true;
 }
 
 int area_insert(struct mm *mm, const struct area *area)
 {
+	bool too_many = area->file && !area->file->areas && mm->nfiles >= mm->max_files;
 	size_t i = area_find(mm, area->start);
-	int r = make_room(mm, i);
+	int r = too_many ? -ENOMEM : make_room(mm, i);
 
 	if (r < 0) {
 		file_put(area->file);
 		return r;
 	}
 	mm->areas[i] = *area;
+	hold_file(mm, area->file);
 	merge_at(mm, i);
 	if (i)
 		merge_at(mm, i - 1);
@@ -109,7 +164,7 @@ void area_remove(struct mm *mm, uint64_t start, uint64_t end)
 	size_t first = area_find(mm, start), last = first;
 
 	while (last < mm->nareas && mm->areas[last].start < end)
-		file_put(mm->areas[last++].file);
+		drop_file(mm, mm->areas[last++].file);
 	take_out(mm, first, last - first);
 	mm->generation++;
 }

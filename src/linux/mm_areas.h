@@ -45,7 +45,7 @@ size_t area_find(const struct mm *mm, uint64_t va);
 /* Cut at `va`, if it lies inside an area. -ENOMEM. */
 int area_split(struct mm *mm, uint64_t va);
 /* Insert where there is room; merged with neighbours that continue it. Takes the file's count,
- * also on failure: -ENOMEM. */
+ * also on failure: -ENOMEM, for too many files as well. */
 int area_insert(struct mm *mm, const struct area *area);
 /* Take out areas that lie in [start, end), both of which are no inside of one. */
 void area_remove(struct mm *mm, uint64_t start, uint64_t end);

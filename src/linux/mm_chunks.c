@@ -222,29 +222,67 @@ int mm_host_prot(uint32_t prot)
 	return prot & PROT_WRITE ? r | PROT_WRITE : r;
 }
 
+/* Whatever is there: the addresses stay ours, or another mmap(2) could get guest memory. */
+static bool reserve(uint8_t *host, uint64_t len)
+{
+	return mmap(host, len, PROT_NONE,
+		    MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+		    0) != MAP_FAILED;
+}
+
+/*
+ * A file's mapping is made elsewhere and then moved: before Linux 6.12 mmap(2) with MAP_FIXED takes
+ * away what is there first, and then asks the file, which may refuse (seals, file systems without
+ * mappings). In the hole that this leaves other threads' mappings would be the guest's to write.
+ */
+static int map_file(const struct area *a, const struct mm_run *run)
+{
+	int flags = MAP_NORESERVE | (a->flags & MAP_SHARED ? MAP_SHARED : MAP_PRIVATE), r;
+	off_t offset = (off_t)(a->offset + (run->start - a->start));
+	uint64_t len = run->end - run->start;
+	void *there = mmap(NULL, len, mm_host_prot(a->prot), flags, a->file->fd, offset);
+
+	if (there == MAP_FAILED)
+		return -errno;
+	r = mm_host_move(there, run->host, len);
+	if (r < 0)
+		munmap(there, len);
+	return r;
+}
+
+static int map_memory(const struct area *a, const struct mm_run *run)
+{
+	int r;
+
+	if (mmap(run->host, run->end - run->start, mm_host_prot(a->prot),
+		 MAP_FIXED | MAP_NORESERVE | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
+		return 0;
+	r = -errno;
+	reserve(run->host, run->end - run->start);
+	return r;
+}
+
+int mm_host_move(void *from, uint8_t *to, uint64_t len)
+{
+	int r;
+
+	if (mremap(from, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED)
+		return 0;
+	r = -errno;
+	reserve(to, len);
+	return r;
+}
+
 /* Host mappings for [start, end) of the area, where there are chunks. 0 or -errno. */
 int mm_host_map(struct mm *mm, const struct area *a, uint64_t start, uint64_t end)
 {
 	struct mm_run run;
+	int r = 0;
 
 	note_remapped(mm, start, end);
-	for (uint64_t at = start; mm_next_run(mm, at, end, &run); at = run.end) {
-		int flags = MAP_FIXED | MAP_NORESERVE;
-		int fd = -1;
-		off_t offset = 0;
-
-		if (a->file) {
-			flags |= a->flags & MAP_SHARED ? MAP_SHARED : MAP_PRIVATE;
-			fd = a->file->fd;
-			offset = (off_t)(a->offset + (run.start - a->start));
-		} else {
-			flags |= MAP_PRIVATE | MAP_ANONYMOUS;
-		}
-		if (mmap(run.host, run.end - run.start, mm_host_prot(a->prot), flags, fd,
-			 offset) == MAP_FAILED)
-			return -errno;
-	}
-	return 0;
+	for (uint64_t at = start; r == 0 && mm_next_run(mm, at, end, &run); at = run.end)
+		r = a->file ? map_file(a, &run) : map_memory(a, &run);
+	return r;
 }
 
 /* Nothing there any more; the addresses stay ours. */
@@ -254,9 +292,7 @@ void mm_host_unmap(struct mm *mm, uint64_t start, uint64_t end)
 
 	note_remapped(mm, start, end);
 	for (uint64_t at = start; mm_next_run(mm, at, end, &run); at = run.end)
-		if (mmap(run.host, run.end - run.start, PROT_NONE,
-			 MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-			 0) == MAP_FAILED)
+		if (!reserve(run.host, run.end - run.start))
 			madvise(run.host, run.end - run.start, MADV_DONTNEED);
 }
 
@@ -273,7 +309,8 @@ void mm_host_protect(struct mm *mm, uint64_t start, uint64_t end, uint32_t prot)
 
 bool mm_is_charged(uint32_t prot, const struct area *a)
 {
-	return (prot & PROT_WRITE) && (!a->file || !(a->flags & MAP_SHARED));
+	return ((prot & PROT_WRITE) || (a->flags & AREA_WRITTEN)) &&
+	       (!a->file || !(a->flags & MAP_SHARED));
 }
 
 /* Bytes of [start, end) in pieces with chunks. */

@@ -41,11 +41,16 @@ void mm_set_rights(struct mm *mm, uint64_t start, uint64_t end, uint32_t prot);
 int mm_host_prot(uint32_t prot);
 /* Host mappings for [start, end) of the area. 0 or -errno. */
 int mm_host_map(struct mm *mm, const struct area *a, uint64_t start, uint64_t end);
+/*
+ * A mapping of the host's, all of one kind, to `to`, which stays ours also on failure: `from` may be
+ * there still. -errno.
+ */
+int mm_host_move(void *from, uint8_t *to, uint64_t len);
 /* Nothing there any more; the addresses stay ours. */
 void mm_host_unmap(struct mm *mm, uint64_t start, uint64_t end);
 void mm_host_protect(struct mm *mm, uint64_t start, uint64_t end, uint32_t prot);
 
-/* Whether an area with such rights is charged. */
+/* Whether an area is charged that gets such rights. */
 bool mm_is_charged(uint32_t prot, const struct area *a);
 /* Bytes of [start, end) in pieces with chunks. */
 uint64_t mm_backed(const struct mm *mm, uint64_t start, uint64_t end);

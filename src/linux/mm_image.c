@@ -134,10 +134,7 @@ void mm_forget_areas(struct mm *mm)
 {
 	/* What else is charged, memfs's files, stays. */
 	mm_uncharge(mm, mm_charge_of(mm, 0, PROG_VA_END));
-	for (size_t i = 0; i < mm->nareas; i++)
-		file_put(mm->areas[i].file);
-	mm->nareas = 0;
-	mm->generation++;
+	area_remove(mm, 0, PROG_VA_END);
 }
 
 int mm_unmap_remapped(struct mm *mm, const struct mayfly_snapshot *snap)

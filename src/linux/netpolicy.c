@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <ifaddrs.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -58,6 +59,9 @@ struct netpolicy {
 	size_t nrules, capacity;
 	struct publication *publications;
 	size_t npublications;
+	/* This host's addresses, which "*" does not mean either. */
+	struct address *own;
+	size_t nown;
 	pthread_mutex_t lock;
 };
 
@@ -191,6 +195,52 @@ static bool bits_set_beyond(const struct address *a, unsigned bits)
 			return true;
 	}
 	return false;
+}
+
+static bool is_own(const struct netpolicy *net, const struct address *a)
+{
+	for (size_t i = 0; i < net->nown; i++)
+		if (net->own[i].family == a->family &&
+		    prefix_equal(net->own[i].bytes, a->bytes, address_bits(a->family)))
+			return true;
+	return false;
+}
+
+static int add_own(struct netpolicy *net, const struct sockaddr *from, mayfly_error *err)
+{
+	struct sockaddr_storage storage = {0};
+	struct address a, *own;
+	uint16_t port;
+
+	if (from == NULL || (from->sa_family != AF_INET && from->sa_family != AF_INET6))
+		return 0;
+	memcpy(&storage, from,
+	       from->sa_family == AF_INET ? sizeof(struct sockaddr_in)
+					  : sizeof(struct sockaddr_in6));
+	if (!address_of(&storage, &a, &port) || is_own(net, &a))
+		return 0;
+	own = reallocarray(net->own, net->nown + 1, sizeof(*own));
+	if (own == NULL)
+		return fail(err, MAYFLY_E_NOMEM, "out of memory for network rules");
+	net->own = own;
+	net->own[net->nown++] = a;
+	return 0;
+}
+
+/* "*": any but those that this host has now. */
+static int add_any(struct netpolicy *net, struct rule rule, mayfly_error *err)
+{
+	struct ifaddrs *all;
+	int r = 0;
+
+	if (getifaddrs(&all) < 0)
+		return fail_errno(err, MAYFLY_E_IO, errno,
+				  "network rule \"*\": this host's own addresses");
+	for (const struct ifaddrs *i = all; i != NULL && r == 0; i = i->ifa_next)
+		r = add_own(net, i->ifa_addr, err);
+	freeifaddrs(all);
+	rule.any = true;
+	return r == 0 ? add_rule(net, &rule, err) : r;
 }
 
 /* "address/bits" */
@@ -329,10 +379,8 @@ static int parse_rule(struct netpolicy *net, const mayfly_net_rule *from, mayfly
 		return fail(err, MAYFLY_E_INVALID,
 			    "network rule \"%s\": the first port, %u, is after the last, %u",
 			    from->host, rule.first, rule.last);
-	if (strcmp(from->host, "*") == 0) {
-		rule.any = true;
-		return add_rule(net, &rule, err);
-	}
+	if (strcmp(from->host, "*") == 0)
+		return add_any(net, rule, err);
 	if (strcmp(from->host, "@dns") == 0)
 		return add_resolvers(net, rule, err);
 	slash = strchr(from->host, '/');
@@ -350,13 +398,13 @@ static int parse_rule(struct netpolicy *net, const mayfly_net_rule *from, mayfly
 	return add_name(net, from->host, &rule, err);
 }
 
-static bool rule_allows(const struct rule *rule, const struct address *to, uint16_t port,
-			enum kind kind)
+static bool rule_allows(const struct netpolicy *net, const struct rule *rule,
+			const struct address *to, uint16_t port, enum kind kind)
 {
 	if (port < rule->first || port > rule->last)
 		return false;
 	if (rule->any)
-		return kind == KIND_ORDINARY;
+		return kind == KIND_ORDINARY && !is_own(net, to);
 	return rule->kind == kind && rule->base.family == to->family &&
 	       prefix_equal(rule->base.bytes, to->bytes, rule->bits);
 }
@@ -373,7 +421,7 @@ bool netpolicy_allows(const struct netpolicy *net, const struct sockaddr_storage
 	if (kind == KIND_UNSPECIFIED)
 		return false;
 	for (size_t i = 0; i < net->nrules; i++) {
-		if (rule_allows(&net->rules[i], &a, port, kind))
+		if (rule_allows(net, &net->rules[i], &a, port, kind))
 			return true;
 	}
 	return false;
@@ -594,6 +642,7 @@ void netpolicy_free(struct netpolicy *net)
 		free(net->publications[i].address);
 	free(net->publications);
 	free(net->rules);
+	free(net->own);
 	pthread_mutex_destroy(&net->lock);
 	free(net);
 }

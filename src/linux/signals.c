@@ -696,6 +696,7 @@ int signals_load(struct process *p, struct reader *r)
 
 	pthread_mutex_lock(&p->sig.lock);
 	get_bytes(r, p->sig.actions, sizeof(p->sig.actions));
+	p->sig.actions[SIGKILL] = p->sig.actions[SIGSTOP] = (struct guest_sigaction){0};
 	/* What was sent meanwhile, from outside, is lost. */
 	drop(p, &p->sig.pending, ~(uint64_t)0);
 	e = get_pending(&p->sig, r, &p->sig.pending);

@@ -25,6 +25,7 @@ struct rights {
 	pthread_mutex_t lock;
 	struct message *first;
 	uint32_t count;
+	uint32_t files; /* of all messages */
 };
 
 struct rights *rights_new(void)
@@ -57,6 +58,7 @@ void rights_end(struct rights *rights)
 	list = rights->first;
 	rights->first = NULL;
 	rights->count = 0;
+	rights->files = 0;
 	pthread_mutex_unlock(&rights->lock);
 	message_free(list);
 }
@@ -84,6 +86,7 @@ static struct message *collect(struct rights *rights)
 			m->next = dead;
 			dead = m;
 			rights->count--;
+			rights->files -= m->n;
 		} else {
 			p = &m->next;
 		}
@@ -123,11 +126,12 @@ int rights_send(struct rights *rights, struct file **files, uint32_t n, int *tok
 
 	pthread_mutex_lock(&rights->lock);
 	dead = collect(rights);
-	room = rights->count < RIGHTS_MAX;
+	room = rights->count < RIGHTS_MAX && rights->files + n <= RIGHTS_FILES_TOTAL;
 	if (room) {
 		m->next = rights->first;
 		rights->first = m;
 		rights->count++;
+		rights->files += n;
 	}
 	pthread_mutex_unlock(&rights->lock);
 	message_free(dead);
@@ -158,6 +162,7 @@ uint32_t rights_receive(struct rights *rights, int token, int peek, struct file 
 			*p = m->next;
 			m->next = NULL;
 			rights->count--;
+			rights->files -= m->n;
 		}
 		break;
 	}

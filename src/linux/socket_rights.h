@@ -17,6 +17,8 @@ struct rights;
 
 #define RIGHTS_FILES_MAX 253 /* SCM_MAX_FD: of a message */
 #define RIGHTS_MAX 64
+/* Files in them together: each may be a host descriptor that is in no table. */
+#define RIGHTS_FILES_TOTAL (2 * RIGHTS_FILES_MAX)
 
 struct rights *rights_new(void);
 void rights_free(struct rights *rights);

@@ -41,9 +41,8 @@ void limits_init(struct process *p)
 	set_both(p, RLIMIT_CORE, 0);
 	set_both(p, RLIMIT_NPROC, p->max_tasks);
 	set_both(p, RLIMIT_NOFILE, p->files.max);
-	p->mm.max_files = p->files.max < UINT32_MAX / MAPPED_FILES
-				  ? p->files.max * MAPPED_FILES
-				  : UINT32_MAX;
+	p->mm.max_files = p->files.max < UINT32_MAX / MAPPED_FILES ? p->files.max * MAPPED_FILES
+								   : UINT32_MAX;
 	set_both(p, RLIMIT_SIGPENDING, SIG_QUEUE_MAX);
 	set_both(p, RLIMIT_MSGQUEUE, 0);
 	set_both(p, RLIMIT_NICE, 0);

@@ -4,12 +4,21 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "linux/process.h"
 
 #define PROT_KNOWN (PROT_READ | PROT_WRITE | PROT_EXEC)
 /* Bits of mprotect(2) for stacks of other architectures; the kernel takes them, too. */
 #define PROT_IGNORED 0x18u
+
+/* Not a device: what mapping that means, and what memory it takes, no one knows. */
+static bool is_regular(const struct file *file)
+{
+	struct stat st;
+
+	return fstat(file->fd, &st) == 0 && S_ISREG(st.st_mode);
+}
 
 static int64_t map_file(struct task *t, const uint64_t a[6], struct file *file, uint32_t flags)
 {
@@ -20,7 +29,7 @@ static int64_t map_file(struct task *t, const uint64_t a[6], struct file *file, 
 
 	if (file->kind == FILE_DEVICE && file->path && !strcmp(file->path, "/dev/zero"))
 		return mm_map(mm, a[0], a[1], prot, flags | MAP_ANONYMOUS, NULL);
-	if (file->kind != FILE_REGULAR && file->kind != FILE_STREAM)
+	if (file->kind != FILE_REGULAR && !(file->kind == FILE_STREAM && is_regular(file)))
 		return -ENODEV;
 	if (!file_readable(file) || (shared && (prot & PROT_WRITE) && !file_writable(file)))
 		return -EACCES;

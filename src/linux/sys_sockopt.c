@@ -152,8 +152,19 @@ void socket_apply_options(const struct file *file, int fd)
 		if ((sock->options_set >> i) & 1)
 			host_setsockopt(sock, fd, &options[i], sock->options[i]);
 	}
-	if (sock->linger[0] != 0)
-		setsockopt(fd, SOL_SOCKET, SO_LINGER, sock->linger, sizeof(sock->linger));
+	(void)socket_apply_linger(sock, fd);
+}
+
+/*
+ * Only the end by a reset, which takes no time: else close(2) would wait for the peer, and that
+ * ends neither by a signal of the guest's nor with the process (tcp_close() of the kernel). What
+ * is not sent yet is sent in the background.
+ */
+int socket_apply_linger(const struct socket *sock, int fd)
+{
+	const int at_once[2] = {sock->linger[0] != 0 && sock->linger[1] == 0, 0};
+
+	return setsockopt(fd, SOL_SOCKET, SO_LINGER, at_once, sizeof(at_once)) < 0 ? -errno : 0;
 }
 
 /* --- Set ---------------------------------------------------------------------------------- */
@@ -216,16 +227,11 @@ static int set_timeout(const uint8_t *value, size_t len, int64_t *timeout)
 static int set_linger(struct file *file, const uint8_t *value, size_t len)
 {
 	struct socket *sock = socket_of(file);
-	int linger[2];
 
-	if (len < sizeof(linger))
+	if (len < sizeof(sock->linger))
 		return -EINVAL;
-	memcpy(linger, value, sizeof(linger));
-	if (sock->host &&
-	    setsockopt(file->fd, SOL_SOCKET, SO_LINGER, linger, sizeof(linger)) < 0)
-		return -errno;
-	memcpy(sock->linger, linger, sizeof(linger));
-	return 0;
+	memcpy(sock->linger, value, sizeof(sock->linger));
+	return sock->host ? socket_apply_linger(sock, file->fd) : 0;
 }
 
 /* The congestion control that it has; others could make the host load a module. */

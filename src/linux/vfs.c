@@ -474,6 +474,11 @@ void vfs_file_release(struct file *file)
 	free(dir);
 }
 
+bool vfs_is_in_memory(const struct file *file)
+{
+	return file->node && file->dir && file->dir->counted;
+}
+
 int vfs_will_grow(struct file *file, uint64_t end)
 {
 	if (!file->node || !S_ISREG(file->node->mode))

@@ -92,6 +92,8 @@ int vfs_fallocate(struct vfs *vfs, struct file *file, int mode, uint64_t offset,
 
 /* memfs's and FILE_DIRECTORY's part of file_put(). */
 void vfs_file_release(struct file *file);
+/* Whether what it is open on is in memory, and not a file of the host that an overlay shows. */
+bool vfs_is_in_memory(const struct file *file);
 /* Before a memfs file is written up to `end` or gets that size: charge. -ENOSPC. */
 int vfs_will_grow(struct file *file, uint64_t end);
 

@@ -29,6 +29,7 @@ test_dir_of_other_forms_is_refused() {
 	bad_option "--dir: 'a:b' is not HOST" --dir a:b
 	bad_option "--dir: 'a:wr' is not HOST" --dir a:wr
 	bad_option "--dir: '/a:b:ro' is not HOST" --dir . --dir /a:b:ro
+	bad_option "--dir: '/a:/b:r0' is not HOST" --dir /a:/b:r0
 }
 
 test_root_of_other_forms_is_refused() {

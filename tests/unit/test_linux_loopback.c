@@ -14,9 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "linux/files.h"
-#include "linux/loopback.h"
-#include "linux/socket_rights.h"
+#include "linux/sockets.h"
+#include "linux_fixture.h"
 
 static struct loopback *lb;
 
@@ -429,6 +428,68 @@ static void other_descriptors_are_no_tokens(void **state)
 	close(fds[1]);
 }
 
+static void files_under_way_have_an_end(void **state)
+{
+	struct rights *rights = loopback_rights(lb);
+	struct file *file = some_file(), *files[RIGHTS_FILES_MAX], *got[RIGHTS_FILES_MAX];
+	const int most = RIGHTS_FILES_TOTAL / RIGHTS_FILES_MAX;
+	int tokens[RIGHTS_MAX], token;
+
+	(void)state;
+	for (int i = 0; i <= most; i++) {
+		for (size_t k = 0; k < ARRAY_SIZE(files); k++)
+			files[k] = i < most ? file_get(file) : file;
+		assert_int_equal(rights_send(rights, files, RIGHTS_FILES_MAX, &tokens[i]),
+				 i < most ? 0 : -ETOOMANYREFS);
+	}
+	/* What arrived makes room. */
+	assert_int_equal(rights_receive(rights, tokens[0], false, got), RIGHTS_FILES_MAX);
+	assert_int_equal(rights_send(rights, got, RIGHTS_FILES_MAX, &token), 0);
+	rights_end(rights);
+	assert_int_equal(file->refs, 1);
+	file_put(file);
+	close(token);
+	for (int i = 0; i < most; i++)
+		close(tokens[i]);
+}
+
+/* It would wait for the peer, in the host's kernel, where nothing can have it end. */
+static void closing_a_socket_of_the_host_does_not_wait(void **state)
+{
+	const mayfly_net_rule rule = {.host = "127.0.0.1"};
+	struct process *p = fake_process_new();
+	int *guest = fake_memory(p, 0), host[2];
+	socklen_t len = sizeof(host);
+	uint64_t fd;
+
+	(void)state;
+	assert_int_equal(netpolicy_new(&rule, 1, NULL, 0, &p->net, NULL), 0);
+	fd = (uint64_t)sys_socket(p->tasks, (const uint64_t[6]){AF_INET, SOCK_STREAM, 0});
+	for (int seconds = 0; seconds < 2; seconds++) {
+		struct file *file = files_get(&p->files, fd);
+		const uint64_t args[6] = {fd, SOL_SOCKET, SO_LINGER, FAKE_VA, sizeof(host)};
+		const uint64_t asked[6] = {fd, SOL_SOCKET, SO_LINGER, FAKE_VA, FAKE_VA + 8};
+
+		guest[0] = 1;
+		guest[1] = seconds;
+		assert_int_equal(sys_setsockopt(p->tasks, args), 0);
+		assert_int_equal(getsockopt(file->fd, SOL_SOCKET, SO_LINGER, host, &len), 0);
+		assert_int_equal(host[0], seconds == 0);
+		assert_int_equal(host[1], 0);
+		/* The guest is told what it set. */
+		guest[0] = guest[1] = -1;
+		guest[2] = sizeof(host);
+		assert_int_equal(sys_getsockopt(p->tasks, asked), 0);
+		assert_int_equal(guest[0], 1);
+		assert_int_equal(guest[1], seconds);
+		file_put(file);
+	}
+	assert_int_equal(sys_close(p->tasks, (const uint64_t[6]){fd}), 0);
+	sockets_end(p);
+	netpolicy_free(p->net);
+	fake_process_free(p);
+}
+
 static void messages_under_way_have_an_end(void **state)
 {
 	struct rights *rights = loopback_rights(lb);
@@ -529,6 +590,8 @@ int main(void)
 		WITH_LOOPBACK(files_travel_by_their_token),
 		WITH_LOOPBACK(a_lost_message_drops_its_files),
 		WITH_LOOPBACK(other_descriptors_are_no_tokens),
+		WITH_LOOPBACK(files_under_way_have_an_end),
+		cmocka_unit_test(closing_a_socket_of_the_host_does_not_wait),
 		WITH_LOOPBACK(messages_under_way_have_an_end),
 		cmocka_unit_test(names_of_guests_are_checked),
 		cmocka_unit_test(unspecified_destinations_are_loopback),

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -316,6 +317,61 @@ static void what_is_kept_is_charged(void **state)
 	tree_close(fd);
 	assert_int_equal(gone("/tmp/f"), 0);
 	assert_int_equal(charged(), before);
+}
+
+/* FALLOC_FL_KEEP_SIZE: memory behind the file's end. */
+static void what_is_kept_behind_the_end_is_charged_or_freed(void **state)
+{
+	uint64_t before = charged();
+	const uint64_t len = 32 << 20;
+	struct stat st;
+	int64_t fd;
+
+	(void)state;
+	fd = tree_open("/tmp/f", O_RDWR | O_CREAT);
+	assert_int_equal(SYS(fallocate, (uint64_t)fd, FALLOC_FL_KEEP_SIZE, 0, len), 0);
+	assert_true(charged() >= before + len);
+	assert_int_equal(SYS(ftruncate, (uint64_t)fd, 4096), 0);
+	assert_int_equal(tree_stat("/tmp/f", &st), 0);
+	assert_true((uint64_t)st.st_blocks * 512 <= charged() - before);
+	assert_int_equal(SYS(fallocate, (uint64_t)fd, FALLOC_FL_KEEP_SIZE, 0, len), 0);
+	tree_close(fd);
+	assert_int_equal(tree_stat("/tmp/f", &st), 0);
+	assert_true((uint64_t)st.st_blocks * 512 <= charged() - before);
+	assert_int_equal(st.st_size, 4096);
+	assert_true(charged() < before + (1 << 20));
+	assert_int_equal(gone("/tmp/f"), 0);
+	assert_int_equal(charged(), before);
+}
+
+/* Those of the host who use it are not kept from it. */
+static void locks_on_a_file_behind_an_overlay_do_not_reach_the_host(void **state)
+{
+	struct flock *lock = fake_memory(tree_p, DATA_AT);
+	int64_t fd, other;
+	int host;
+
+	(void)state;
+	tree_write(tree_host("lower/locked"), "text");
+	host = open(tree_host("lower/locked"), O_RDWR | O_CLOEXEC);
+	assert_true(host >= 0);
+	fd = tree_open("/o/locked", O_RDONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(SYS(flock, (uint64_t)fd, LOCK_EX | LOCK_NB), 0);
+	assert_int_equal(flock(host, LOCK_EX | LOCK_NB), 0);
+	*lock = (struct flock){.l_type = F_RDLCK};
+	assert_int_equal(SYS(fcntl, (uint64_t)fd, F_OFD_SETLK, FAKE_VA + DATA_AT), 0);
+	*lock = (struct flock){.l_type = F_WRLCK};
+	assert_int_equal(fcntl(host, F_OFD_SETLK, lock), 0);
+	/* Once it is a copy, they hold. */
+	other = tree_open("/o/locked", O_RDWR);
+	assert_int_equal(SYS(flock, (uint64_t)other, LOCK_EX | LOCK_NB), 0);
+	tree_close(fd);
+	fd = tree_open("/o/locked", O_RDONLY);
+	assert_int_equal(SYS(flock, (uint64_t)fd, LOCK_SH | LOCK_NB), -EWOULDBLOCK);
+	tree_close(fd);
+	tree_close(other);
+	close(host);
 }
 
 static void names_are_charged_too(void **state)
@@ -696,6 +752,8 @@ int main(void)
 		TEST(times_are_kept),
 		TEST(modes_keep_the_owner_out),
 		TEST(what_is_kept_is_charged),
+		TEST(what_is_kept_behind_the_end_is_charged_or_freed),
+		TEST(locks_on_a_file_behind_an_overlay_do_not_reach_the_host),
 		TEST(names_are_charged_too),
 		TEST(deep_trees_end_cleanly),
 		TEST(fifos_work_between_descriptors),

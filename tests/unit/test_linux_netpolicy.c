@@ -8,6 +8,8 @@
 #undef fail /* core/error.h has its own */
 
 #include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <string.h>
 
 #include "fail_alloc.h"
@@ -53,6 +55,36 @@ static bool rule_allows(const char *host, const char *address)
 	r = allows(net, address, 80);
 	netpolicy_free(net);
 	return r;
+}
+
+/* Those beyond its loopback and its links, of which a host may have none. */
+static void the_hosts_own_addresses_have_to_be_named(void **state)
+{
+	struct ifaddrs *all;
+	unsigned found = 0;
+
+	(void)state;
+	assert_int_equal(getifaddrs(&all), 0);
+	for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
+		int family = i->ifa_addr ? i->ifa_addr->sa_family : AF_UNSPEC;
+		char own[INET6_ADDRSTRLEN];
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+
+		if ((i->ifa_flags & IFF_LOOPBACK) || (family != AF_INET && family != AF_INET6))
+			continue;
+		memcpy(&in, i->ifa_addr, sizeof(in));
+		if (family == AF_INET6)
+			memcpy(&in6, i->ifa_addr, sizeof(in6));
+		inet_ntop(family, family == AF_INET ? (void *)&in.sin_addr : &in6.sin6_addr,
+			  own, sizeof(own));
+		assert_false(rule_allows("*", own));
+		assert_true(rule_allows(own, own));
+		found++;
+	}
+	freeifaddrs(all);
+	if (!found)
+		skip();
 }
 
 static void no_rule_allows_nothing(void **state)
@@ -340,6 +372,7 @@ static void out_of_memory_is_an_error(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_hosts_own_addresses_have_to_be_named),
 		cmocka_unit_test(no_rule_allows_nothing),
 		cmocka_unit_test(an_address_is_that_address_only),
 		cmocka_unit_test(ipv6_may_stand_in_brackets),

@@ -141,6 +141,56 @@ static void shared(void)
 	had("MiB of shared memory", n);
 }
 
+/* What was written stays, whatever may be done with it afterwards. */
+static void read_only(void)
+{
+	unsigned long n = 0;
+	char *p;
+
+	while (n < MANY && (p = mmap(NULL, MIB, PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) != MAP_FAILED) {
+		memset(p, 'x', MIB);
+		if (mprotect(p, MIB, n % 2 ? PROT_READ : PROT_NONE) < 0)
+			break;
+		n++;
+	}
+	had("MiB of read-only memory", n);
+}
+
+/* Memory behind the ends of files. */
+static void behind_ends(void)
+{
+	char path[64];
+	unsigned long n = 0;
+	int fd;
+
+	for (; n < 200; n++) {
+		snprintf(path, sizeof(path), "/tmp/%lu", n);
+		fd = open(path, O_RDWR | O_CREAT, 0600);
+		if (fd < 0 || fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 8 * MIB) < 0)
+			break;
+		if (n % 2 && ftruncate(fd, 1) < 0)
+			break;
+		if (n % 4 < 2)
+			close(fd);
+	}
+	had("files of 8 MiB behind the end", n);
+}
+
+/* Open files that have no descriptor. */
+static void mapped_files(void)
+{
+	unsigned long n = 0;
+	int fd;
+
+	while (n < MANY && (fd = open("/proc/self/exe", O_RDONLY)) >= 0 &&
+	       mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0) != MAP_FAILED) {
+		close(fd);
+		n++;
+	}
+	had("files that are mapped", n);
+}
+
 static void memory_files(void)
 {
 	unsigned long n = 0;
@@ -285,6 +335,37 @@ static void buffers(void)
 	}
 	had("socket pairs", n);
 	had("MiB in them", (unsigned long)(bytes / MIB));
+}
+
+/* As many in a message as there can be. */
+static void many_in_flight(void)
+{
+	enum { EACH = 30 };
+	char control[CMSG_SPACE(EACH * sizeof(int))];
+	struct iovec byte = {block, 1};
+	unsigned long n = 0;
+	int p[2], fds[EACH];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, p) < 0)
+		return;
+	for (ssize_t sent = 0; sent >= 0; n += EACH) {
+		struct msghdr message = {.msg_iov = &byte,
+					 .msg_iovlen = 1,
+					 .msg_control = control,
+					 .msg_controllen = sizeof(control)};
+		struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+		for (int i = 0; i < EACH; i++)
+			fds[i] = open("/dev/null", O_RDONLY);
+		header->cmsg_level = SOL_SOCKET;
+		header->cmsg_type = SCM_RIGHTS;
+		header->cmsg_len = CMSG_LEN(sizeof(fds));
+		memcpy(CMSG_DATA(header), fds, sizeof(fds));
+		sent = sendmsg(p[0], &message, 0);
+		for (int i = 0; i < EACH; i++)
+			close(fds[i]);
+	}
+	had("descriptors in flight", n - EACH);
 }
 
 /* Descriptors in messages that nobody receives are open, but in no table. */
@@ -480,7 +561,10 @@ static const struct {
 	{"anonymous", anonymous},
 	{"sparse", sparse},
 	{"shared", shared},
+	{"read-only", read_only},
 	{"memory-files", memory_files},
+	{"behind-ends", behind_ends},
+	{"mapped-files", mapped_files},
 	{"tmp", tmp},
 	{"shm", shm},
 	{"deep", deep},
@@ -489,6 +573,7 @@ static const struct {
 	{"descriptors", descriptors},
 	{"buffers", buffers},
 	{"in-flight", in_flight},
+	{"many-in-flight", many_in_flight},
 	{"mappings", mappings},
 	{"far-apart", far_apart},
 	{"timers", timers},
