@@ -399,23 +399,26 @@ int process_go(struct process *p, uint32_t pause_at, mayfly_error *err)
 {
 	bool limited = p->timeout_ns || p->cpu_limit_ns;
 	uint64_t began = clock_now();
-	int r = begin(p, pause_at, err);
+	int r = 0;
 
-	if (r < 0)
-		return r;
 	if (limited) {
-		p->wall_deadline = p->timeout_ns ? began + p->timeout_ns - p->wall_used : 0;
 		p->watch.expired = expired;
 		r = watchdog_add(&p->watch, err);
-		if (r == 0)
-			watchdog_arm(&p->watch, began);
 	}
+	if (r < 0)
+		return r;
+	r = begin(p, pause_at, err);
 	if (r == 0) {
+		if (limited) {
+			p->wall_deadline =
+				p->timeout_ns ? began + p->timeout_ns - p->wall_used : 0;
+			watchdog_arm(&p->watch, began);
+		}
 		populate_start(&p->populate);
 		run_tasks(p);
 		populate_stop(&p->populate);
 	}
-	if (limited && r == 0)
+	if (limited)
 		watchdog_remove(&p->watch);
 	if (r < 0)
 		return r;
