@@ -40,7 +40,8 @@
 /* The one process's identity, as the guest sees it. */
 #define PROCESS_PID 1000
 #define PROCESS_PPID 1
-#define PROCESS_TID_MAX 4000000 /* below Linux's own limit, PID_MAX_LIMIT (pid_max in proc(5)) */
+#define PROCESS_TID_MAX                                                                        \
+	4000000 /* below Linux's own limit, PID_MAX_LIMIT (pid_max in proc(5)) */
 /* It leads its process group; the session is its parent's, as of a shell's job. */
 #define PROCESS_SID 1
 #define PROCESS_DEFAULT_THREADS 64

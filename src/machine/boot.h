@@ -24,7 +24,7 @@ enum boot_acpi { BOOT_ACPI_AUTO, BOOT_ACPI_ON, BOOT_ACPI_OFF };
 struct boot_config {
 	struct image *kernel;
 	struct image *initrd; /* may be NULL, or empty */
-	const char *cmdline; /* never NULL */
+	const char *cmdline;  /* never NULL */
 	const struct boot_device *devices;
 	uint32_t ndevices;
 	enum boot_console console;

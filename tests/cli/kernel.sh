@@ -319,7 +319,7 @@ test_messages_name_the_kernel_that_was_given() {
 	mayfly 125 boot --cmdline "$(printf 'x%.0s' $(seq 5000))" image
 	err_has 'mayfly: image: the command line is too long'
 	sleep 3
-	for again in 1 2; do
+	for _ in 1 2; do
 		mayfly 125 boot --cmdline "$(printf 'x%.0s' $(seq 5000))" image
 		err_has 'mayfly: image: the command line is too long'
 	done
