@@ -244,12 +244,12 @@ static int run_helper(int kernel, int to, const struct kernel_payload *p)
  */
 static void punch_holes(int fd, size_t size)
 {
-	static const uint8_t zeroes[HOLE];
 	uint8_t *buffer = malloc(HOLE);
 
 	for (size_t at = 0; buffer && at + HOLE <= size; at += HOLE)
-		if (pread(fd, buffer, HOLE, (off_t)at) == (ssize_t)HOLE &&
-		    memcmp(buffer, zeroes, HOLE) == 0)
+		/* All are as the one before, and the first is zero. */
+		if (pread(fd, buffer, HOLE, (off_t)at) == (ssize_t)HOLE && !buffer[0] &&
+		    memcmp(buffer, buffer + 1, HOLE - 1) == 0)
 			(void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 					(off_t)at, HOLE);
 	free(buffer);
