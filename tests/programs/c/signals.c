@@ -183,10 +183,26 @@ static void masks(void)
 	REPORT(sigaction(SIGKILL, &(struct sigaction){.sa_handler = SIG_IGN}, NULL));
 }
 
+static volatile int interrupted;
+
+/* Until it has been: the first signal may come before the call that it is for. */
 static void *interrupt_main(void *thread)
+{
+	do {
+		usleep(30000);
+		pthread_kill(*(pthread_t *)thread, SIGUSR2);
+	} while (!interrupted);
+	return NULL;
+}
+
+static void *interrupt_main_twice(void *thread)
 {
 	usleep(30000);
 	pthread_kill(*(pthread_t *)thread, SIGUSR2);
+	while (!seen)
+		usleep(1000);
+	usleep(30000);
+	pthread_kill(*(pthread_t *)thread, SIGALRM);
 	return NULL;
 }
 
@@ -201,21 +217,22 @@ static void restarts(void)
 	on(SIGUSR2, note, 0);
 	pthread_create(&thread, NULL, interrupt_main, &self);
 	REPORT(read(pipes[0], &byte, 1));
+	interrupted = 1;
 	pthread_join(thread, NULL);
 	on(SIGUSR2, note, SA_RESTART);
-	pthread_create(&thread, NULL, interrupt_main, &self);
-	struct itimerval writes_later = {.it_value = {0, 80000}};
 	on(SIGALRM, leave, 0);
 	seen = 0;
 	if (!sigsetjmp(back, 1)) {
-		setitimer(ITIMER_REAL, &writes_later, NULL);
+		pthread_create(&thread, NULL, interrupt_main_twice, &self);
 		read(pipes[0], &byte, 1);
 		printf("read returned\n");
 	}
 	printf("restarted, then left by signal %d after %d\n", last.si_signo, seen);
 	pthread_join(thread, NULL);
+	interrupted = 0;
 	pthread_create(&thread, NULL, interrupt_main, &self);
-	REPORT(usleep(100000));
+	REPORT(usleep(900000));
+	interrupted = 1;
 	pthread_join(thread, NULL);
 }
 
