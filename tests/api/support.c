@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/sanitized.h"
+
 /* --- guests ---------------------------------------------------------------------------------- */
 
 void need_kvm(void)
@@ -234,9 +236,12 @@ int descriptors_open(void)
 
 int mappings(void)
 {
-	FILE *f = fopen("/proc/self/maps", "re");
+	FILE *f;
 	int lines = 0, c;
 
+	if (SANITIZED)
+		return 0;
+	f = fopen("/proc/self/maps", "re");
 	assert_non_null(f);
 	while ((c = getc(f)) != EOF)
 		lines += c == '\n';

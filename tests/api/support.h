@@ -137,7 +137,7 @@ size_t heap_in_use(void);
 #define HEAP_SLACK 2048
 /* Open descriptors. */
 int descriptors_open(void);
-/* Mappings of this process. */
+/* Mappings of this process; 0 with sanitizers, whose own come and go. */
 int mappings(void);
 
 /* A directory of the test's own, removed with its files by temporary_remove(). */
