@@ -240,14 +240,7 @@ static int check_kind(const struct call *c)
 	mayfly_snapshot_info info = {.size = sizeof(info)};
 
 	mayfly_snapshot_get_info(c->snap, &info, NULL);
-	if (info.machine)
-		complain("%s is a snapshot of a machine: 'mayfly boot --from' continues it",
-			 c->guest);
-	else if (info.program)
-		complain("%s is a snapshot of a program: 'mayfly run --from' continues it, "
-			 "mayfly_process_call() of the C library calls its functions",
-			 c->guest);
-	return info.machine || info.program ? STATUS_NOT_EXECUTABLE : STATUS_OK;
+	return info.machine || info.program ? wrong_snapshot(c->guest, &info) : STATUS_OK;
 }
 
 static int find_function(struct call *c)

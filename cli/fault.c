@@ -44,6 +44,22 @@ static int fault_signal(const mayfly_fault *fault)
 	return SIGSEGV;
 }
 
+int wrong_snapshot(const char *path, const mayfly_snapshot_info *info)
+{
+	if (info->machine)
+		complain("%s is a snapshot of a machine: 'mayfly boot --from' continues it",
+			 path);
+	else if (info->program)
+		complain("%s is a snapshot of a program: 'mayfly run --from' continues it, "
+			 "mayfly_process_call() of the C library calls its functions",
+			 path);
+	else
+		complain("%s is a snapshot of a function guest: 'mayfly call' calls its "
+			 "functions",
+			 path);
+	return STATUS_NOT_EXECUTABLE;
+}
+
 int errno_status(int e)
 {
 	switch (e) {

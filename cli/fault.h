@@ -9,6 +9,11 @@
 int errno_status(int e);
 /* The exit status for a guest that could not be loaded or made. */
 int error_status(const mayfly_error *err);
+/*
+ * Say what a snapshot is that the verb has no use for, and what has. `info` is the library's. Gives
+ * the exit status.
+ */
+int wrong_snapshot(const char *path, const mayfly_snapshot_info *info);
 /* Say what the library said, and where to look for what is behind it. */
 void complain_library(const mayfly_error *err);
 

@@ -76,18 +76,10 @@ static int make(struct program *p, const struct run_options *o, int argc, char *
 		return error_status(&err);
 	}
 	mayfly_snapshot_get_info(snap, &info, NULL);
-	if (info.machine) {
-		complain("%s is a snapshot of a machine: 'mayfly boot --from' continues it",
-			 o->from);
-		status = STATUS_NOT_EXECUTABLE;
-	} else if (!info.program) {
-		complain("%s is a snapshot of a function guest: 'mayfly call' calls its "
-			 "functions",
-			 o->from);
-		status = STATUS_NOT_EXECUTABLE;
-	} else {
+	if (info.program)
 		status = program_new_from(p, snap, argv - 1, argc + 1);
-	}
+	else
+		status = wrong_snapshot(o->from, &info);
 	mayfly_snapshot_unref(snap);
 	return status;
 }
