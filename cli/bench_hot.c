@@ -157,9 +157,9 @@ static int sample_idle(void *state, uint64_t *ret_ns, mayfly_error *err)
 	int r = sample_call(state, &unused, err);
 
 	pass_time(ASLEEP_NS);
-	start = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+	start = clock_read(CLOCK_PROCESS_CPUTIME_ID);
 	pass_time(IDLE_NS);
-	*ret_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - start;
+	*ret_ns = clock_read(CLOCK_PROCESS_CPUTIME_ID) - start;
 	return r;
 }
 

@@ -34,7 +34,7 @@ void samples_fini(struct samples *s);
 struct distribution samples_distribution(struct samples *s);
 
 /* A clock of the host's. */
-static inline uint64_t clock_ns(clockid_t id)
+static inline uint64_t clock_read(clockid_t id)
 {
 	struct timespec t;
 
@@ -45,7 +45,7 @@ static inline uint64_t clock_ns(clockid_t id)
 /* A clock that only goes forward. */
 static inline uint64_t now_ns(void)
 {
-	return clock_ns(CLOCK_MONOTONIC);
+	return clock_read(CLOCK_MONOTONIC);
 }
 
 #endif
