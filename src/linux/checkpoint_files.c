@@ -418,8 +418,7 @@ static int take_end(struct pipe_ends *pipe, int flags)
 	return open(path, (flags & O_ACCMODE) | O_NONBLOCK | O_CLOEXEC);
 }
 
-static int load_pipe(struct process *p, struct loading *l, int flags, struct reader *r,
-		     struct file **out)
+static int load_pipe(struct loading *l, int flags, struct reader *r, struct file **out)
 {
 	uint64_t inode = get_u64(r), size = get_count(r, PIPE_SIZE_MAX);
 	uint64_t waiting = get_count(r, MAX_PIPE);
@@ -447,7 +446,7 @@ static int load_pipe(struct process *p, struct loading *l, int flags, struct rea
 	fd = take_end(pipe, flags);
 	if (fd < 0)
 		return -errno;
-	*out = file_new_numbered(&p->files, FILE_PIPE, fd, flags, "pipe");
+	*out = file_new_numbered(&l->process->files, FILE_PIPE, fd, flags, "pipe");
 	return *out ? 0 : -ENOMEM;
 }
 
@@ -551,21 +550,22 @@ static struct file *stream_of(struct process *p, const char *path)
 	return NULL;
 }
 
-static int load_socket(struct process *p, struct loading *l, int flags, struct reader *r,
-		       struct file **out, mayfly_error *err)
+static int load_socket(struct loading *l, int flags, struct reader *r, struct file **out,
+		       mayfly_error *err)
 {
-	int e = checkpoint_load_socket(p, &l->pairs, r, out, err);
+	int e = checkpoint_load_socket(l->process, &l->pairs, r, out, err);
 
 	if (*out)
 		(*out)->flags = flags;
 	return e;
 }
 
-static int load_file(struct process *p, struct loading *l, struct reader *r,
-		     struct watch_list *list, struct file **out, mayfly_error *err)
+static int load_file(struct loading *l, struct reader *r, struct watch_list *list,
+		     struct file **out, mayfly_error *err)
 {
 	enum file_kind kind = (enum file_kind)get_count(r, FILE_PATH);
 	int flags = (int)get_count(r, UINT32_MAX), e = 0;
+	struct process *p = l->process;
 	char path[VFS_PATH_MAX];
 
 	get_string(r, path, sizeof(path));
@@ -589,7 +589,7 @@ static int load_file(struct process *p, struct loading *l, struct reader *r,
 	case FILE_PATH:
 		return load_named(p, path, flags | O_PATH, out, err);
 	case FILE_PIPE:
-		e = load_pipe(p, l, flags, r, out);
+		e = load_pipe(l, flags, r, out);
 		break;
 	case FILE_EVENT:
 		e = load_event(p, flags, r, out);
@@ -605,7 +605,7 @@ static int load_file(struct process *p, struct loading *l, struct reader *r,
 		e = load_epoll(p, r, list, out);
 		break;
 	case FILE_SOCKET:
-		return load_socket(p, l, flags, r, out, err);
+		return load_socket(l, flags, r, out, err);
 	}
 	return e < 0 ? fail_errno(err, MAYFLY_E_NOMEM, -e, "making %s anew", path) : 0;
 }
@@ -638,14 +638,15 @@ static int load_slots(struct process *p, struct table *table, struct reader *r,
 	return 0;
 }
 
-static int load_all(struct process *p, struct loading *l, struct watch_list *lists,
-		    struct reader *r, mayfly_error *err)
+static int load_all(struct loading *l, struct watch_list *lists, struct reader *r,
+		    mayfly_error *err)
 {
+	struct process *p = l->process;
 	uint32_t count = l->table.count;
 	int e = 0;
 
 	for (uint32_t i = 0; e == 0 && !r->bad && i < count; i++)
-		e = load_file(p, l, r, &lists[i], &l->table.files[i], err);
+		e = load_file(l, r, &lists[i], &l->table.files[i], err);
 	if (e == 0 && !r->bad)
 		e = load_slots(p, &l->table, r, err);
 	for (uint32_t i = 0; e == 0 && !r->bad && i < count; i++)
@@ -674,7 +675,7 @@ int checkpoint_load_files(struct process *p, struct reader *r, mayfly_error *err
 	if (!l.table.files || !l.pipes || !lists)
 		e = fail(err, MAYFLY_E_NOMEM, "no memory for a table of files");
 	else
-		e = load_all(p, &l, lists, r, err);
+		e = load_all(&l, lists, r, err);
 	for (uint32_t i = 0; l.table.files && i < count; i++)
 		file_put(l.table.files[i]);
 	close_pipes(&l);
