@@ -230,15 +230,17 @@ static int add_own(struct netpolicy *net, const struct sockaddr *from, mayfly_er
 /* "*": any but those that this host has now. */
 static int add_any(struct netpolicy *net, struct rule rule, mayfly_error *err)
 {
-	struct ifaddrs *all;
+	struct ifaddrs *all = NULL;
 	int r = 0;
 
-	if (getifaddrs(&all) < 0)
+	/* Once for all such rules. */
+	if (net->nown == 0 && getifaddrs(&all) < 0)
 		return fail_errno(err, MAYFLY_E_IO, errno,
 				  "network rule \"*\": this host's own addresses");
 	for (const struct ifaddrs *i = all; i != NULL && r == 0; i = i->ifa_next)
 		r = add_own(net, i->ifa_addr, err);
-	freeifaddrs(all);
+	if (all != NULL)
+		freeifaddrs(all);
 	rule.any = true;
 	return r == 0 ? add_rule(net, &rule, err) : r;
 }
@@ -398,13 +400,14 @@ static int parse_rule(struct netpolicy *net, const mayfly_net_rule *from, mayfly
 	return add_name(net, from->host, &rule, err);
 }
 
-static bool rule_allows(const struct netpolicy *net, const struct rule *rule,
-			const struct address *to, uint16_t port, enum kind kind)
+/* `foreign`: what "*" means. */
+static bool rule_allows(const struct rule *rule, const struct address *to, uint16_t port,
+			enum kind kind, bool foreign)
 {
 	if (port < rule->first || port > rule->last)
 		return false;
 	if (rule->any)
-		return kind == KIND_ORDINARY && !is_own(net, to);
+		return foreign;
 	return rule->kind == kind && rule->base.family == to->family &&
 	       prefix_equal(rule->base.bytes, to->bytes, rule->bits);
 }
@@ -414,14 +417,16 @@ bool netpolicy_allows(const struct netpolicy *net, const struct sockaddr_storage
 	struct address a;
 	uint16_t port;
 	enum kind kind;
+	bool foreign;
 
 	if (net == NULL || !address_of(to, &a, &port))
 		return false;
 	kind = address_kind(&a, address_bits(a.family));
 	if (kind == KIND_UNSPECIFIED)
 		return false;
+	foreign = kind == KIND_ORDINARY && !is_own(net, &a);
 	for (size_t i = 0; i < net->nrules; i++) {
-		if (rule_allows(net, &net->rules[i], &a, port, kind))
+		if (rule_allows(&net->rules[i], &a, port, kind, foreign))
 			return true;
 	}
 	return false;
