@@ -374,7 +374,7 @@ static bool set_options(struct file *file, uint64_t set)
 	for (unsigned i = 0; i < SOCKET_OPTIONS; i++)
 		if ((set >> i & 1) && !socket_restore_option(file, i, sock->options[i]))
 			return false;
-	if (sock->host)
+	if (sock->host && sock->linger[0])
 		(void)socket_apply_linger(sock, file->fd);
 	return true;
 }

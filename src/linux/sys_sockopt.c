@@ -152,7 +152,8 @@ void socket_apply_options(const struct file *file, int fd)
 		if ((sock->options_set >> i) & 1)
 			host_setsockopt(sock, fd, &options[i], sock->options[i]);
 	}
-	(void)socket_apply_linger(sock, fd);
+	if (sock->linger[0] != 0)
+		(void)socket_apply_linger(sock, fd);
 }
 
 /*
