@@ -130,9 +130,9 @@ static void make_call(struct stream *s, struct mock_vm *vm, uint64_t number,
 static void known_call(struct stream *s, struct mock_vm *vm, struct hv_exit *exit)
 {
 	uint64_t number = input_take(&s->in, 2) % SYSCALL_COUNT, a[6] = {0};
-	const char *kinds = syscall_table[number].args;
+	const char *kinds = syscall_args(number);
 
-	for (int i = 0; i < 6 && kinds && kinds[i]; i++)
+	for (int i = 0; i < 6 && kinds[i]; i++)
 		a[i] = input_argument(&s->in, kinds[i]);
 	make_call(s, vm, number, a, exit);
 }

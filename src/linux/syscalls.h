@@ -16,9 +16,9 @@ struct task;
 /* a[]: rdi, rsi, rdx, r10, r8, r9. The result or -errno. */
 typedef int64_t syscall_fn(struct task *t, const uint64_t a[6]);
 
-struct syscall_entry {
-	const char *name; /* NULL: no such number */
-	syscall_fn *fn;	  /* NULL: refused with ENOSYS */
+/* Without pointers: those of a position-independent program are written at each start. */
+struct syscall_text {
+	char name[25]; /* empty: no such number */
 	/*
 	 * A letter an argument: which are paths, and how --trace prints them.
 	 *
@@ -30,7 +30,7 @@ struct syscall_entry {
 	 *
 	 * The others are names of constants: trace_names.c has them.
 	 */
-	const char *args;
+	char args[7];
 };
 
 #define SYSCALL_COUNT 462
@@ -41,7 +41,10 @@ struct syscall_entry {
 #undef SYSCALL
 #undef REFUSED
 
-extern const struct syscall_entry syscall_table[SYSCALL_COUNT];
+/* NULL: no such number. */
+const char *syscall_name(uint64_t number);
+/* Of no such number: "". */
+const char *syscall_args(uint64_t number);
 
 /*
  * Answer the call in t->regs: policy, trace, dispatch, result. Gives the result or -errno,

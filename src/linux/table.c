@@ -7,15 +7,32 @@
 #include "linux/process.h"
 #include "linux/trace.h"
 
-const struct syscall_entry syscall_table[SYSCALL_COUNT] = {
-#define SYSCALL(number, name, args) [number] = {#name, sys_##name, args},
-#define REFUSED(number, name, args) [number] = {#name, NULL, args},
+static const struct syscall_text texts[SYSCALL_COUNT] = {
+#define SYSCALL(number, name, args) [number] = {#name, args},
+#define REFUSED(number, name, args) [number] = {#name, args},
 #include "linux/syscalls.def"
 #undef SYSCALL
 #undef REFUSED
 };
 
-static const struct syscall_entry no_entry = {NULL, NULL, ""};
+/* NULL: ENOSYS. There are holes in the numbers: 335 to 423. */
+static syscall_fn *const functions[SYSCALL_COUNT] = {
+#define SYSCALL(number, name, args) [number] = sys_##name,
+#define REFUSED(number, name, args)
+#include "linux/syscalls.def"
+#undef SYSCALL
+#undef REFUSED
+};
+
+const char *syscall_name(uint64_t number)
+{
+	return number < SYSCALL_COUNT && texts[number].name[0] ? texts[number].name : NULL;
+}
+
+const char *syscall_args(uint64_t number)
+{
+	return number < SYSCALL_COUNT ? texts[number].args : "";
+}
 
 /*
  * The bounds check again, without a branch that could be predicted: while the check is still
@@ -33,20 +50,14 @@ static inline uint64_t index_nospec(uint64_t index, uint64_t count)
 	return index & mask;
 }
 
-static const struct syscall_entry *find_entry(uint64_t number)
+static syscall_fn *find(uint64_t number)
 {
-	const struct syscall_entry *entry;
-
-	if (number >= SYSCALL_COUNT)
-		return &no_entry;
-	entry = &syscall_table[index_nospec(number, SYSCALL_COUNT)];
-	/* There are holes in the numbers: 335 to 423. */
-	return entry->name ? entry : &no_entry;
+	return number < SYSCALL_COUNT ? functions[index_nospec(number, SYSCALL_COUNT)] : NULL;
 }
 
-static int64_t call(struct task *t, const struct syscall_entry *entry, const uint64_t a[6])
+static int64_t call(struct task *t, syscall_fn *fn, const uint64_t a[6])
 {
-	return entry->fn ? entry->fn(t, a) : -ENOSYS;
+	return fn ? fn(t, a) : -ENOSYS;
 }
 
 /* --- Paths -------------------------------------------------------------------------------- */
@@ -100,14 +111,13 @@ ssize_t task_path(struct task *t, int which, uint64_t va, char *buf)
 
 /* --- Dispatch ----------------------------------------------------------------------------- */
 
-static int64_t ask_policy(struct task *t, const struct syscall_entry *entry,
-			  const uint64_t a[6])
+static int64_t ask_policy(struct task *t, const uint64_t a[6])
 {
 	struct process *p = t->process;
 	mayfly_syscall asked = {
 		.size = sizeof(asked),
 		.number = t->syscall,
-		.name = entry->name,
+		.name = syscall_name(t->syscall),
 		.tid = t->tid,
 	};
 	int answer;
@@ -129,8 +139,7 @@ static int64_t ask_policy(struct task *t, const struct syscall_entry *entry,
 }
 
 /* Out of the way of the usual case, which needs none of this room on the stack. */
-static __attribute__((noinline)) int64_t dispatch_observed(struct task *t,
-							   const struct syscall_entry *entry,
+static __attribute__((noinline)) int64_t dispatch_observed(struct task *t, syscall_fn *fn,
 							   const uint64_t a[6])
 {
 	const uint64_t number = t->syscall; /* rt_sigreturn(2) puts another one there */
@@ -140,15 +149,15 @@ static __attribute__((noinline)) int64_t dispatch_observed(struct task *t,
 	int64_t result = 0;
 
 	if (p->policy || trace_has_lines(p->trace)) {
-		copy_paths(t, entry->args, a, &paths);
+		copy_paths(t, syscall_args(number), a, &paths);
 		t->paths = &paths;
 	}
 	if (p->trace)
 		trace_enter(t, &traced, number, a);
-	if (p->policy && entry->fn)
-		result = ask_policy(t, entry, a);
+	if (p->policy && fn)
+		result = ask_policy(t, a);
 	if (result == 0)
-		result = call(t, entry, a);
+		result = call(t, fn, a);
 	if (p->trace)
 		trace_leave(t, number, a, result);
 	t->paths = NULL;
@@ -161,7 +170,7 @@ int64_t syscall_dispatch(struct task *t)
 	const uint64_t a[6] = {regs->rdi, regs->rsi, regs->rdx, regs->r10, regs->r8, regs->r9};
 	/* As Linux: the number is 32 bits wide. x32's, with bit 30, are beyond the table. */
 	uint64_t number = (uint32_t)regs->rax;
-	const struct syscall_entry *entry = find_entry(number);
+	syscall_fn *fn = find(number);
 
 	t->syscall = number;
 	__atomic_store_n(&t->syscalls, t->syscalls + 1, __ATOMIC_RELAXED);
@@ -170,6 +179,6 @@ int64_t syscall_dispatch(struct task *t)
 	if (number == PROG_SYS_RETURN)
 		return functions_return(t, a);
 	if (t->process->policy || t->process->trace)
-		return dispatch_observed(t, entry, a);
-	return call(t, entry, a);
+		return dispatch_observed(t, fn, a);
+	return call(t, fn, a);
 }

@@ -203,7 +203,7 @@ void trace_enter(struct task *t, struct trace_call *call, uint64_t number, const
 	if (!trace->lines)
 		return;
 	*call = (struct trace_call){.number = number, .began = t->traced_at};
-	call->name = number < SYSCALL_COUNT ? syscall_table[number].name : NULL;
+	call->name = syscall_name(number);
 	begin_line(call, t, a);
 	/* These do not come back. */
 	if (number == SYS_exit || number == SYS_exit_group) {
@@ -293,7 +293,7 @@ static size_t collect(struct trace *trace, struct row *rows, struct row *total)
 	for (size_t i = 0; i <= SYSCALL_COUNT; i++) {
 		struct counter *c = &trace->counters[i];
 		struct row row = {
-			.name = i < SYSCALL_COUNT ? syscall_table[i].name : "(unknown)",
+			.name = i < SYSCALL_COUNT ? syscall_name(i) : "(unknown)",
 			.calls = atomic_load_explicit(&c->calls, memory_order_relaxed),
 			.errors = atomic_load_explicit(&c->errors, memory_order_relaxed),
 			.ns = atomic_load_explicit(&c->ns, memory_order_relaxed),

@@ -294,13 +294,10 @@ static unsigned argument_count(uint64_t number, const char *letters, const uint6
 unsigned format_arguments(struct text *out, struct task *t, uint64_t number,
 			  const uint64_t a[6], unsigned from, const int64_t *result)
 {
-	static const char unknown[] = "xxxxxx";
 	const struct arguments args = {t, a, result};
-	const char *letters = unknown;
+	const char *letters = syscall_name(number) ? syscall_args(number) : "xxxxxx";
 	unsigned count;
 
-	if (number < SYSCALL_COUNT && syscall_table[number].name)
-		letters = syscall_table[number].args;
 	count = argument_count(number, letters, a);
 	for (unsigned i = from; i < count; i++) {
 		if (!result && (letters[i] == 'B' || letters[i] == 'I' || letters[i] == 'T'))

@@ -8,7 +8,6 @@
 #include <stdint.h>
 
 struct task;
-struct syscall_entry;
 
 /* Text in a buffer that ends with its last byte; what does not fit is left out, for good. */
 struct text {
@@ -36,15 +35,15 @@ void format_result(struct text *out, uint64_t number, int64_t result);
 
 struct constant {
 	uint32_t value;
-	const char *name;
+	char name[32]; /* see struct syscall_text; empty: the end */
 };
 
 /* How an argument is put together of constants. */
 struct constants {
-	char letter;		       /* in struct syscall_entry.args */
+	char letter;		       /* in struct syscall_text.args */
 	const char *zero;	       /* the name of 0, or NULL */
 	uint32_t mask;		       /* these bits are one of `values` */
-	const struct constant *values; /* NULL-terminated names; or NULL */
+	const struct constant *values; /* or NULL */
 	const struct constant *bits;
 };
 

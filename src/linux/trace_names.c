@@ -6,14 +6,14 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 #include <linux/futex.h>
+#include <linux/mman.h>
+#include <linux/prctl.h>
 
 #include "core/util.h"
 #include "linux/trace.h"
@@ -22,9 +22,10 @@
 /* --- Errors ------------------------------------------------------------------------------- */
 
 #define E(name, text) [name] = {#name, text}
+/* Arrays of characters here, see struct syscall_text. */
 static const struct {
-	const char *name;
-	const char *text;
+	char name[16];
+	char text[50];
 } errors[] = {
 	E(EPERM, "Operation not permitted"),
 	E(ENOENT, "No such file or directory"),
@@ -164,21 +165,21 @@ const char *errno_name(int64_t result)
 {
 	if (result >= 0 || result <= -(int64_t)ARRAY_SIZE(errors))
 		return NULL;
-	return errors[-result].name;
+	return errors[-result].name[0] ? errors[-result].name : NULL;
 }
 
 const char *errno_text(int64_t result)
 {
 	if (result >= 0 || result <= -(int64_t)ARRAY_SIZE(errors))
 		return NULL;
-	return errors[-result].text;
+	return errors[-result].text[0] ? errors[-result].text : NULL;
 }
 
 /* --- Signals ------------------------------------------------------------------------------ */
 
 #define SIG(name) [name] = #name
 #define RT(n) [32 + (n)] = "SIGRT_" #n
-static const char *const signals[65] = {
+static const char signals[65][10] = {
 	SIG(SIGHUP),  SIG(SIGINT),    SIG(SIGQUIT), SIG(SIGILL),
 	SIG(SIGTRAP), SIG(SIGABRT),   SIG(SIGBUS),  SIG(SIGFPE),
 	SIG(SIGKILL), SIG(SIGUSR1),   SIG(SIGSEGV), SIG(SIGUSR2),
@@ -210,7 +211,7 @@ const char *signal_name(int signal)
 
 /* clang-format off */
 #define C(name) {(uint32_t)(name), #name}
-#define END {0, NULL}
+#define END {0, ""}
 
 static const struct constant access_modes[] = {
 	C(O_RDONLY), C(O_WRONLY), C(O_RDWR), END
@@ -424,7 +425,7 @@ void format_constants(struct text *out, const struct constants *of, uint32_t val
 		text_print(out, "%s", of->zero);
 		return;
 	}
-	for (const struct constant *c = of->values; c && c->name; c++) {
+	for (const struct constant *c = of->values; c && c->name[0]; c++) {
 		if (c->value == (value & of->mask)) {
 			text_print(out, "%s", c->name);
 			separator = "|";
@@ -432,7 +433,7 @@ void format_constants(struct text *out, const struct constants *of, uint32_t val
 			break;
 		}
 	}
-	for (const struct constant *c = of->bits; c && c->name; c++) {
+	for (const struct constant *c = of->bits; c && c->name[0]; c++) {
 		if (c->value && (rest & c->value) == c->value) {
 			text_print(out, "%s%s", separator, c->name);
 			separator = "|";

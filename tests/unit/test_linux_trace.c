@@ -477,10 +477,8 @@ static void the_table_uses_letters_that_there_are(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < SYSCALL_COUNT; i++) {
-		const char *args = syscall_table[i].args;
+		const char *args = syscall_args(i);
 
-		if (!syscall_table[i].name)
-			continue;
 		assert_in_range(strlen(args), 0, 6);
 		for (; *args; args++)
 			assert_true(strchr("dluxopSfDsnbBiItT", *args) ||
