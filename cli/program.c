@@ -207,21 +207,39 @@ int program_run(struct program *p, uint32_t pause_at, mayfly_process_end *end)
 	return run_status(&err);
 }
 
+/* Not strsignal(3), which gives descriptions. Without a name: those of real time. */
+static const char *signal_name(int number)
+{
+	static const char names[][8] = {
+		[SIGHUP] = "HUP",	[SIGINT] = "INT",   [SIGQUIT] = "QUIT",
+		[SIGILL] = "ILL",	[SIGTRAP] = "TRAP", [SIGABRT] = "ABRT",
+		[SIGBUS] = "BUS",	[SIGFPE] = "FPE",   [SIGKILL] = "KILL",
+		[SIGUSR1] = "USR1",	[SIGSEGV] = "SEGV", [SIGUSR2] = "USR2",
+		[SIGPIPE] = "PIPE",	[SIGALRM] = "ALRM", [SIGTERM] = "TERM",
+		[SIGSTKFLT] = "STKFLT", [SIGXCPU] = "XCPU", [SIGXFSZ] = "XFSZ",
+		[SIGVTALRM] = "VTALRM", [SIGPROF] = "PROF", [SIGIO] = "IO",
+		[SIGPWR] = "PWR",	[SIGSYS] = "SYS",
+	};
+
+	return number > 0 && (size_t)number < COUNT_OF(names) && names[number][0]
+		       ? names[number]
+		       : "RT";
+}
+
 int program_status(const mayfly_process_end *end)
 {
-	const char *name;
+	const char *name = signal_name(end->status);
 
 	if (end->end == MAYFLY_END_EXIT)
 		return end->status & 0xff;
-	name = sigabbrev_np(end->status);
 	/* Of a fault the message begins with the signal. */
 	if (strncmp(end->message, "SIG", 3) == 0)
 		complain("the program died of %s", end->message);
 	else if (end->message[0])
-		complain("the program died of SIG%s: %s", name ? name : "RT", end->message);
+		complain("the program died of SIG%s: %s", name, end->message);
 	/* As shells have it: these were meant. */
 	else if (end->status != SIGINT && end->status != SIGPIPE && end->status != SIGTERM)
-		complain("the program died of SIG%s", name ? name : "RT");
+		complain("the program died of SIG%s", name);
 	return STATUS_SIGNAL + end->status;
 }
 

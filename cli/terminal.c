@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "terminal.h"
 
+#include <asm/unistd.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -61,7 +62,7 @@ static void look_after(int from)
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	/* Of its files only these two: it must not keep a pipe open that the guest writes to. */
 	dup2(from, STDOUT_FILENO);
-	close_range(STDERR_FILENO, ~0u, 0);
+	syscall(__NR_close_range, STDERR_FILENO, ~0u, 0);
 	while (read(STDOUT_FILENO, &c, 1) < 0 && errno == EINTR)
 		;
 	if (tcgetattr(STDIN_FILENO, &now) == 0 && same(&now, &raw))

@@ -204,6 +204,11 @@ static int set_float(const char *text, mayfly_type type, mayfly_value *ret, mayf
 	if (end == text || *end || strchr(" \t\n\v\f\r", *text))
 		return mayfly_error_set(err, MAYFLY_E_INVALID, "'%.*s' is not a number", SHOWN,
 					text);
+	/* Not every C library gives a NaN its sign. */
+	if (*text == '-') {
+		d = copysign(d, -1);
+		f = copysignf(f, -1);
+	}
 	zero = wide ? d == 0 : f == 0;
 	infinite = wide ? isinf(d) : isinf(f);
 	if (errno == ERANGE && (zero || infinite))

@@ -91,8 +91,15 @@ int mayfly_error_set(mayfly_error *err, int code, const char *format, ...)
 
 void error_set_errno(mayfly_error *err, int code, int errnum, const char *format, ...)
 {
-	/* Not strerror(3): it may open a catalogue of messages, which a jailed thread must not. */
+	/*
+	 * Not glibc's strerror(3): it may open a catalogue of messages, which a jailed thread must
+	 * not. musl's has no catalogues and the text of no call is another's.
+	 */
+#ifdef __GLIBC__
 	const char *text = strerrordesc_np(errnum);
+#else
+	const char *text = strerror(errnum);
+#endif
 	size_t used;
 	va_list ap;
 

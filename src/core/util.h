@@ -3,12 +3,15 @@
 #ifndef MAYFLY_CORE_UTIL_H
 #define MAYFLY_CORE_UTIL_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+/* musl's <limits.h> has one, of type int. */
+#undef PAGE_SIZE
 #define PAGE_SHIFT 12
 #define PAGE_SIZE ((uint64_t)1 << PAGE_SHIFT)
 #define PAGE_MASK (PAGE_SIZE - 1)

@@ -42,7 +42,7 @@ struct kvm_vcpu {
 	struct kvm_vcpu *next; /* of the machine's */
 	uint32_t number;       /* likewise */
 	bool bound;	       /* atomic: `thread` runs it */
-	pthread_t thread;
+	pid_t thread;
 	uint64_t tsc_deadline; /* loaded, to be set after the TSC */
 };
 

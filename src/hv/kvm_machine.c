@@ -13,7 +13,9 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/util.h"
 #include "hv/kvm.h"
@@ -275,7 +277,7 @@ static int kvm_vcpu_bind(struct hv_vcpu *base, mayfly_error *err)
 	struct kvm_vcpu *vcpu = (struct kvm_vcpu *)base;
 
 	(void)err;
-	vcpu->thread = pthread_self();
+	vcpu->thread = gettid();
 	__atomic_store_n(&vcpu->bound, true, __ATOMIC_SEQ_CST);
 	return 0;
 }
@@ -296,7 +298,7 @@ void kvm_machine_kick(struct kvm_vcpu *vcpu)
 {
 	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&vcpu->bound, __ATOMIC_SEQ_CST))
-		pthread_kill(vcpu->thread, KICK_SIGNAL);
+		(void)syscall(SYS_tgkill, getpid(), vcpu->thread, KICK_SIGNAL);
 }
 
 void kvm_machine_drain(void)

@@ -8,13 +8,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <termios.h>
+#include <unistd.h>
 
 #include "linux/process.h"
 
@@ -180,7 +183,7 @@ static ssize_t host_read(struct file *file, const struct iovec *iov, int n, int6
 {
 	if (offset < 0 && rwf == 0)
 		return readv(file->fd, iov, n);
-	return preadv2(file->fd, iov, n, offset, rwf);
+	return syscall(SYS_preadv2, file->fd, iov, n, offset, 0L, rwf);
 }
 
 /* Input that is there now: of a stream that is shared with other processes. */
@@ -291,7 +294,7 @@ static ssize_t host_write(struct file *file, const struct iovec *iov, int n, int
 {
 	if (offset < 0 && rwf == 0)
 		return writev(file->fd, iov, n);
-	return pwritev2(file->fd, iov, n, offset, rwf);
+	return syscall(SYS_pwritev2, file->fd, iov, n, offset, 0L, rwf);
 }
 
 /*
@@ -388,7 +391,7 @@ static int64_t write_charged(const struct request *q, const struct iovec *iov, i
 	int e = vfs_will_grow(q->file, end);
 	if (e < 0)
 		return e;
-	ssize_t r = pwritev2(q->file->fd, iov, n, at, q->rwf & ~RWF_APPEND);
+	ssize_t r = host_write(q->file, iov, n, at, q->rwf & ~RWF_APPEND);
 	if (r < 0)
 		return -errno;
 	if (q->offset < 0)

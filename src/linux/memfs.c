@@ -4,6 +4,7 @@
  * the same tree in front of a host directory (overlay.c); files' contents are in memfs_data.c.
  */
 #include <errno.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -2,6 +2,7 @@
 #include "linux/mm_chunks.h"
 
 #include <errno.h>
+#include <linux/mman.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -12,10 +13,6 @@
 
 /* Those that will be written up to this size, pages too: a fault costs far more than a page. */
 #define EAGER_PAGES ((uint64_t)1 << 20)
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
-#endif
 
 #define HASH_MULTIPLIER 0x9e3779b97f4a7c15ULL /* 2^64 / golden ratio */
 

@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "linux/populate.h"
 
+#include <linux/mman.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "core/thread.h"
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE                                                                    \
-	23 /* Linux 5.14; older ones give EINVAL, and pages come when used */
-#endif
 
 /* So much costs no more than a thread does. */
 #define AT_ONCE ((size_t)256 << 10)
@@ -53,7 +49,10 @@ static bool work(struct populate *p, size_t limit)
 				return true;
 			if (part > limit)
 				part = limit;
-			/* What the program unmapped or protected meanwhile is left alone. */
+			/*
+			 * What the program unmapped or protected meanwhile is left alone. EINVAL
+			 * before Linux 5.14: the pages come when used.
+			 */
 			madvise(range->host, part, MADV_POPULATE_WRITE);
 			range->host += part;
 			range->len -= part;

@@ -54,34 +54,35 @@ static int check_credentials(const struct task *t, const uint8_t *data, size_t l
 }
 
 /* Kinds that change nothing about where a datagram goes; packet information: the source. */
-static bool harmless(const struct cmsghdr *c, size_t len)
+static bool harmless(const struct guest_cmsghdr *c, size_t len)
 {
-	if (c->cmsg_level == IPPROTO_IP)
-		return c->cmsg_type == IP_TTL || c->cmsg_type == IP_TOS ||
-		       (c->cmsg_type == IP_PKTINFO && len == sizeof(struct in_pktinfo));
-	if (c->cmsg_level == IPPROTO_IPV6)
-		return c->cmsg_type == IPV6_HOPLIMIT || c->cmsg_type == IPV6_TCLASS ||
-		       (c->cmsg_type == IPV6_PKTINFO && len == sizeof(struct in6_pktinfo));
+	if (c->level == IPPROTO_IP)
+		return c->type == IP_TTL || c->type == IP_TOS ||
+		       (c->type == IP_PKTINFO && len == sizeof(struct in_pktinfo));
+	if (c->level == IPPROTO_IPV6)
+		return c->type == IPV6_HOPLIMIT || c->type == IPV6_TCLASS ||
+		       (c->type == IPV6_PKTINFO && len == sizeof(struct in6_pktinfo));
 	return false;
 }
 
-static int pass_on(struct message *m, const struct cmsghdr *c, const uint8_t *data, size_t len)
+static int pass_on(struct message *m, const struct guest_cmsghdr *c, const uint8_t *data,
+		   size_t len)
 {
 	size_t space = CMSG_SPACE(len);
 	uint8_t *to = m->control + m->control_len;
 
 	if (!harmless(c, len))
 		return -EINVAL;
-	if (space > sizeof(m->control) - m->control_len)
+	if (space > CONTROL_SEND_MAX - m->control_len)
 		return -ENOBUFS;
 	memset(to, 0, space);
 	memcpy(to, c, sizeof(*c));
 	memcpy(to + sizeof(*c), data, len);
 	/* No choice of the host's interface. */
-	if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO)
+	if (c->level == IPPROTO_IP && c->type == IP_PKTINFO)
 		memset(to + sizeof(*c) + offsetof(struct in_pktinfo, ipi_ifindex), 0,
 		       sizeof(int));
-	if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO)
+	if (c->level == IPPROTO_IPV6 && c->type == IPV6_PKTINFO)
 		memset(to + sizeof(*c) + offsetof(struct in6_pktinfo, ipi6_ifindex), 0,
 		       sizeof(int));
 	m->control_len += space;
@@ -89,22 +90,22 @@ static int pass_on(struct message *m, const struct cmsghdr *c, const uint8_t *da
 }
 
 static int parse_one(struct task *t, const struct file *file, struct message *m,
-		     const struct cmsghdr *c, const uint8_t *data)
+		     const struct guest_cmsghdr *c, const uint8_t *data)
 {
-	size_t len = c->cmsg_len - sizeof(*c);
+	size_t len = c->len - sizeof(*c);
 
 	if (file->domain == AF_UNIX) {
-		if (c->cmsg_level != SOL_SOCKET) /* as __scm_send() */
+		if (c->level != SOL_SOCKET) /* as __scm_send() */
 			return 0;
-		if (c->cmsg_type == SCM_RIGHTS)
+		if (c->type == SCM_RIGHTS)
 			return parse_rights(t, m, data, len);
-		if (c->cmsg_type == SCM_CREDENTIALS)
+		if (c->type == SCM_CREDENTIALS)
 			return check_credentials(t, data, len);
 		return -EINVAL;
 	}
 	/* TCP has no use for IP's. */
 	if (file->type == SOCK_STREAM)
-		return c->cmsg_level == SOL_SOCKET ? -EINVAL : 0;
+		return c->level == SOL_SOCKET ? -EINVAL : 0;
 	return pass_on(m, c, data, len);
 }
 
@@ -112,7 +113,7 @@ int control_parse(struct task *t, const struct file *file, struct message *m, ui
 		  uint64_t len)
 {
 	_cleanup_free_ uint8_t *data = NULL;
-	struct cmsghdr c;
+	struct guest_cmsghdr c;
 	size_t at = 0;
 	int r = 0;
 
@@ -130,10 +131,10 @@ int control_parse(struct task *t, const struct file *file, struct message *m, ui
 		size_t step;
 
 		memcpy(&c, data + at, sizeof(c));
-		if (c.cmsg_len < sizeof(c) || c.cmsg_len > len - at) /* CMSG_OK() */
+		if (c.len < sizeof(c) || c.len > len - at) /* CMSG_OK() */
 			return -EINVAL;
 		r = parse_one(t, file, m, &c, data + at + sizeof(c));
-		step = CMSG_ALIGN(c.cmsg_len);
+		step = CMSG_ALIGN(c.len);
 		if (step >= len - at)
 			break;
 		at += step;
@@ -154,7 +155,7 @@ struct sink {
 static int sink_put(struct sink *s, int level, int type, const void *data, size_t len)
 {
 	_Alignas(8) uint8_t buffer[CMSG_SPACE(RIGHTS_FILES_MAX * sizeof(int))] = {0};
-	struct cmsghdr *c = (struct cmsghdr *)buffer;
+	struct guest_cmsghdr *c = (struct guest_cmsghdr *)buffer;
 	uint64_t left = s->room - s->used;
 	size_t size = CMSG_LEN(len), space = CMSG_SPACE(len);
 
@@ -166,7 +167,7 @@ static int sink_put(struct sink *s, int level, int type, const void *data, size_
 		s->cut = true;
 		size = (size_t)left;
 	}
-	*c = (struct cmsghdr){.cmsg_len = size, .cmsg_level = level, .cmsg_type = type};
+	*c = (struct guest_cmsghdr){.len = size, .level = level, .type = type};
 	memcpy(buffer + sizeof(*c), data, len);
 	if (mm_write(s->mm, s->va + s->used, buffer, size) < 0)
 		return -EFAULT;
@@ -183,8 +184,8 @@ static int sink_rights(struct task *t, struct sink *s, struct message *m)
 	uint32_t n = 0, fit = 0;
 	int r = 0;
 
-	if (left > sizeof(struct cmsghdr))
-		fit = (uint32_t)((left - sizeof(struct cmsghdr)) / sizeof(int));
+	if (left > sizeof(struct guest_cmsghdr))
+		fit = (uint32_t)((left - sizeof(struct guest_cmsghdr)) / sizeof(int));
 	for (; n < m->nfiles && n < fit; n++) {
 		int fd = files_install(&t->process->files, file_get(m->files[n]), 0, cloexec);
 

@@ -11,6 +11,15 @@
 /* net.core.optmem_max: of control data at most, and what the host's kernel may give. */
 #define CONTROL_MAX 20480
 #define CONTROL_HOST_MAX 1536
+/* musl's sendmsg(3) takes no more. */
+#define CONTROL_SEND_MAX 1024
+
+/* The kernel's struct cmsghdr, x86-64: a C library's may have the length in 32 bits. */
+struct guest_cmsghdr {
+	uint64_t len;
+	int32_t level, type;
+};
+_Static_assert(sizeof(struct guest_cmsghdr) == sizeof(struct cmsghdr), "struct cmsghdr");
 
 struct message {
 	/* The guest's memory is iov[1] to iov[n]; [0] is for a struct datagram_header. */

@@ -62,7 +62,7 @@ static bool nonblocking(const struct file *file, const struct message *m)
 /* A token in place of the files; they are back in m if it fails. */
 static int attach_rights(const struct file *file, struct message *m, int *token)
 {
-	struct cmsghdr *c = (struct cmsghdr *)m->control;
+	struct guest_cmsghdr *c = (struct guest_cmsghdr *)m->control;
 	int r;
 
 	*token = -1;
@@ -72,10 +72,10 @@ static int attach_rights(const struct file *file, struct message *m, int *token)
 	if (r < 0)
 		return r;
 	m->nfiles = 0;
-	*c = (struct cmsghdr){
-		.cmsg_len = CMSG_LEN(sizeof(int)),
-		.cmsg_level = SOL_SOCKET,
-		.cmsg_type = SCM_RIGHTS,
+	*c = (struct guest_cmsghdr){
+		.len = CMSG_LEN(sizeof(int)),
+		.level = SOL_SOCKET,
+		.type = SCM_RIGHTS,
 	};
 	memcpy(m->control + sizeof(*c), token, sizeof(*token));
 	m->control_len = CMSG_SPACE(sizeof(int));

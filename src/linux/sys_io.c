@@ -2,6 +2,7 @@
 /* read(2), write(2) and their variants; lseek(2). */
 #include <errno.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>

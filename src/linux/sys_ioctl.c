@@ -4,6 +4,7 @@
  * fails with ENOTTY, as for a device that does not know it. What types into a terminal (TIOCSTI),
  * takes it over or changes its driver is not on it.
  */
+#include <asm/ioctls.h>
 #include <asm/termbits.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -11,9 +11,9 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <linux/sysinfo.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/sysinfo.h>
 #include <sys/times.h>
 
 #include "core/clock.h"
@@ -182,11 +182,19 @@ static void cpu_times(struct task *t, bool process, uint64_t *user, uint64_t *sy
 	*system = all > *user ? all - *user : 0;
 }
 
+/* The kernel's struct rusage, x86-64; a C library's may be longer. */
+struct guest_rusage {
+	struct timeval utime, stime;
+	int64_t maxrss;
+	int64_t others[13];
+};
+_Static_assert(sizeof(struct guest_rusage) == 144, "struct rusage");
+
 /* Faults and switches are the host's affair and not told. */
 int64_t sys_getrusage(struct task *t, const uint64_t a[6])
 {
 	struct process *p = t->process;
-	struct rusage usage = {0};
+	struct guest_rusage usage = {0};
 	uint64_t user, system;
 	int who = (int)a[0];
 
@@ -194,10 +202,10 @@ int64_t sys_getrusage(struct task *t, const uint64_t a[6])
 		return -EINVAL;
 	if (who != RUSAGE_CHILDREN) {
 		cpu_times(t, who == RUSAGE_SELF, &user, &system);
-		usage.ru_utime = timeval_of(user);
-		usage.ru_stime = timeval_of(system);
+		usage.utime = timeval_of(user);
+		usage.stime = timeval_of(system);
 		/* KiB; the charge is the nearest to it that is known. */
-		usage.ru_maxrss = (long)(p->mm.peak / 1024);
+		usage.maxrss = (int64_t)(p->mm.peak / 1024);
 	}
 	return mm_put(&p->mm, a[1], &usage);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* prctl(2), seccomp(2). Options that are not here do not exist: EINVAL. */
 #include <errno.h>
+#include <linux/capability.h>
+#include <linux/prctl.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <linux/capability.h>
 
 #include "linux/process.h"
 

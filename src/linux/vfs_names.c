@@ -4,6 +4,8 @@
  * one call on a directory's descriptor with one name, which cannot lead elsewhere.
  */
 #include <errno.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
