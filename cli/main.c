@@ -102,10 +102,14 @@ static int dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	static char buffer[BUFSIZ];
 	int status;
 
-	/* A message is one write, whole among those of others. */
-	setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
+	/*
+	 * A message is one write, whole among those of others. musl takes the buffer that it is
+	 * given, and makes none.
+	 */
+	setvbuf(stderr, buffer, _IOLBF, sizeof(buffer));
 	status = dispatch(argc, argv);
 	if (!stdout_is_complete() && status == STATUS_OK)
 		status = STATUS_FAILED;
