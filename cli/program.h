@@ -21,8 +21,8 @@ struct program {
 };
 
 /*
- * `p` is zeroed before, and lives as long as the process does; program_fini() frees what it
- * holds, also on failure. These complain, and give STATUS_OK or an exit status.
+ * `p` is zeroed before, and lives as long as the process does; program_finish() is for the end,
+ * also on failure. These complain, and give STATUS_OK or an exit status.
  */
 int program_init(struct program *p, const struct verb *verb, const struct program_options *o);
 
@@ -39,6 +39,10 @@ int program_run(struct program *p, uint32_t pause_at, mayfly_process_end *end);
 /* What there is to say about an end that is no pause; gives the program's exit status. */
 int program_status(const mayfly_process_end *end);
 
-void program_fini(struct program *p);
+/*
+ * The last that a command does: reports what there is to report, and dies of the signal that
+ * ended the program, if that is what is to be seen. Frees nothing that ends with the command.
+ */
+void program_finish(struct program *p);
 
 #endif

@@ -96,7 +96,7 @@ static int run(const struct run_options *o, int argc, char **argv)
 		status = program_run(&p, 0, &end);
 	if (status == STATUS_OK)
 		status = program_status(&end);
-	program_fini(&p);
+	program_finish(&p);
 	return status;
 }
 

@@ -152,7 +152,7 @@ static int take(const struct snapshot_options *o, char **argv)
 	if (status == STATUS_OK)
 		status = end.end == MAYFLY_END_PAUSE ? save(&p, o->output)
 						     : ended_early(&end, point);
-	program_fini(&p);
+	program_finish(&p);
 	return status;
 }
 
