@@ -113,7 +113,8 @@ struct hv_machine_ops {
 struct hv_backend {
 	const char *name;
 	const struct hv_machine_ops *machine; /* NULL: none */
-	/* *out: static storage. */
+	/* *out: static storage, of both the same. */
+	int (*host_early)(const struct hv_host **out, mayfly_error *err);
 	int (*host)(const struct hv_host **out, mayfly_error *err);
 	int (*vm_new)(struct hv_vm **out, mayfly_error *err);
 	void (*vm_free)(struct hv_vm *vm);
@@ -149,7 +150,20 @@ struct hv_vcpu {
 
 extern const struct hv_backend hv_kvm;
 
-/* Errors: HYPERVISOR, with what to do about it. */
+/*
+ * What is known of the host at once: its kind, ring0_native and the limits. Errors: HYPERVISOR,
+ * with what to do about it.
+ */
+static inline int hv_host_early(const struct hv_backend *hv, const struct hv_host **out,
+				mayfly_error *err)
+{
+	return hv->host_early(out, err);
+}
+
+/*
+ * All of it. The first time takes a while, in which another thread can make a VM, but no vCPU.
+ * Errors: HYPERVISOR, NOMEM.
+ */
 static inline int hv_host(const struct hv_backend *hv, const struct hv_host **out,
 			  mayfly_error *err)
 {

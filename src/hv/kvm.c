@@ -107,15 +107,14 @@ static int init_host(struct kvm_host *host, mayfly_error *err)
 	host->info.max_slots = r > 0 ? (uint32_t)r : 32;
 	host->membarrier =
 		!syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
-	return kvm_arch_host_init(host, err);
+	kvm_arch_host_kind(host);
+	return 0;
 }
 
 static void fini_host(struct kvm_host *host)
 {
 	if (host->fd >= 0)
 		close(host->fd);
-	free(host->cpuid);
-	free(host->supported);
 }
 
 /* Made at the first success; a failure (permissions, say) may be mended and tried again. */
@@ -144,15 +143,43 @@ static int get_host(struct kvm_host **out, mayfly_error *err)
 	return r;
 }
 
-static int kvm_host_info(const struct hv_host **out, mayfly_error *err)
+/* Once, too. */
+static int get_features(struct kvm_host *host, mayfly_error *err)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	int r = 0;
+
+	if (__atomic_load_n(&host->has_features, __ATOMIC_ACQUIRE))
+		return 0;
+	pthread_mutex_lock(&lock);
+	if (!host->has_features)
+		r = kvm_arch_host_features(host, err);
+	if (r == 0)
+		__atomic_store_n(&host->has_features, true, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&lock);
+	return r;
+}
+
+static int kvm_host_early(const struct hv_host **out, mayfly_error *err)
 {
 	struct kvm_host *host;
 	int r = get_host(&host, err);
 
-	if (r < 0)
-		return r;
-	*out = &host->info;
-	return 0;
+	if (r == 0)
+		*out = &host->info;
+	return r;
+}
+
+static int kvm_host_all(const struct hv_host **out, mayfly_error *err)
+{
+	struct kvm_host *host;
+	int r = get_host(&host, err);
+
+	if (r == 0)
+		r = get_features(host, err);
+	if (r == 0)
+		*out = &host->info;
+	return r;
 }
 
 static void kvm_vm_free(struct hv_vm *base)
@@ -273,9 +300,12 @@ void kvm_vcpu_free(struct hv_vcpu *base)
 
 int kvm_vcpu_open(struct kvm_vm *vm, uint32_t number, struct kvm_vcpu **out, mayfly_error *err)
 {
-	struct kvm_vcpu *vcpu = malloc(sizeof(*vcpu));
-	int r = 0;
+	int r = get_features(vm->host, err);
+	struct kvm_vcpu *vcpu;
 
+	if (r < 0)
+		return r;
+	vcpu = malloc(sizeof(*vcpu));
 	if (!vcpu)
 		return fail(err, MAYFLY_E_NOMEM, "no memory for a vCPU");
 	*vcpu = (struct kvm_vcpu){
@@ -428,7 +458,8 @@ static void kvm_vcpu_unkick(struct hv_vcpu *base)
 const struct hv_backend hv_kvm = {
 	.name = "kvm",
 	.machine = &kvm_machine_ops,
-	.host = kvm_host_info,
+	.host_early = kvm_host_early,
+	.host = kvm_host_all,
 	.vm_new = kvm_vm_new,
 	.vm_free = kvm_vm_free,
 	.vm_map = kvm_vm_map,

@@ -20,6 +20,8 @@ struct kvm_host {
 	int fd;		 /* /dev/kvm */
 	size_t run_size; /* of a vCPU's shared page and what follows it */
 	bool membarrier; /* membarrier(2) is there to hurry kicks */
+	/* From here on, and info's features: known later. */
+	bool has_features; /* atomic */
 	struct kvm_cpuid2 *cpuid;
 	struct cpuid_leaf *supported; /* as KVM gave them: for machines */
 	size_t nsupported;
@@ -65,8 +67,9 @@ int kvm_vcpu_load(struct hv_vcpu *vcpu, struct reader *r, mayfly_error *err);
 
 /* kvm_x86_64.c: what depends on the CPU's architecture. */
 
+void kvm_arch_host_kind(struct kvm_host *host);
 /* Fill host->cpuid and the info's CPU fields. Errors: HYPERVISOR, NOMEM. */
-int kvm_arch_host_init(struct kvm_host *host, mayfly_error *err);
+int kvm_arch_host_features(struct kvm_host *host, mayfly_error *err);
 /* A new vCPU's registers: CPUID, XCR0, MSRs at once; the rest is left for the first run. */
 int kvm_arch_vcpu_init(struct kvm_vcpu *vcpu, const struct cpu_setup *setup, mayfly_error *err);
 

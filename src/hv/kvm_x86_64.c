@@ -85,23 +85,29 @@ static bool host_tsc_can_be_set(const struct kvm_host *host)
 	return ioctl(host->fd, KVM_CHECK_EXTENSION, KVM_CAP_VCPU_ATTRIBUTES) > 0;
 }
 
-int kvm_arch_host_init(struct kvm_host *host, mayfly_error *err)
+void kvm_arch_host_kind(struct kvm_host *host)
+{
+	snprintf(host->info.kind, sizeof(host->info.kind), "%s", host_kind());
+	host->info.ring0_native = strcmp(host->info.kind, "pvm") != 0;
+}
+
+int kvm_arch_host_features(struct kvm_host *host, mayfly_error *err)
 {
 	_cleanup_free_ struct cpuid_leaf *leaves = calloc(MAX_CPUID, sizeof(*leaves));
-	size_t size = sizeof(*host->cpuid) + MAX_CPUID * sizeof(host->cpuid->entries[0]);
+	_cleanup_free_ struct cpuid_leaf *supported = calloc(MAX_CPUID, sizeof(*leaves));
+	_cleanup_free_ struct kvm_cpuid2 *cpuid =
+		calloc(1, sizeof(*cpuid) + MAX_CPUID * sizeof(cpuid->entries[0]));
 	struct hv_host *info = &host->info;
 	size_t n;
 
-	host->cpuid = calloc(1, size);
-	host->supported = calloc(MAX_CPUID, sizeof(*leaves));
-	if (!host->cpuid || !leaves || !host->supported)
+	if (!cpuid || !leaves || !supported)
 		return fail(err, MAYFLY_E_NOMEM, "no memory for the CPUID table");
-	host->cpuid->nent = MAX_CPUID;
-	if (ioctl(host->fd, KVM_GET_SUPPORTED_CPUID, host->cpuid) < 0)
+	cpuid->nent = MAX_CPUID;
+	if (ioctl(host->fd, KVM_GET_SUPPORTED_CPUID, cpuid) < 0)
 		return fail_errno(err, MAYFLY_E_HYPERVISOR, errno, "KVM_GET_SUPPORTED_CPUID");
-	n = host->cpuid->nent;
+	n = cpuid->nent;
 	for (size_t i = 0; i < n; i++) {
-		const struct kvm_cpuid_entry2 *e = &host->cpuid->entries[i];
+		const struct kvm_cpuid_entry2 *e = &cpuid->entries[i];
 
 		leaves[i] = (struct cpuid_leaf){
 			.function = e->function,
@@ -113,18 +119,18 @@ int kvm_arch_host_init(struct kvm_host *host, mayfly_error *err)
 			.edx = e->edx,
 		};
 	}
-	memcpy(host->supported, leaves, n * sizeof(*leaves));
+	memcpy(supported, leaves, n * sizeof(*leaves));
 	host->nsupported = n;
-	snprintf(info->kind, sizeof(info->kind), "%s", host_kind());
-	info->ring0_native = strcmp(info->kind, "pvm") != 0;
 	for (size_t i = 0; i < n && !info->ring0_native; i++)
 		add_native_features(&leaves[i]);
 	info->xcr0 = supported_xcr0(leaves, n);
 	n = cpuid_filter(leaves, n, info->xcr0, info->features);
 	for (size_t i = 0; i < n; i++)
-		kvm_put_leaf(&host->cpuid->entries[i], &leaves[i]);
-	host->cpuid->nent = (uint32_t)n;
+		kvm_put_leaf(&cpuid->entries[i], &leaves[i]);
+	cpuid->nent = (uint32_t)n;
 
+	host->cpuid = take_ptr(cpuid);
+	host->supported = take_ptr(supported);
 	info->fsgsbase = cpuid_has(info->features, CPUID_7_EBX, CPUID_BIT_FSGSBASE);
 	info->ring3_resets = info->fsgsbase;
 	info->host_tsc = !info->ring0_native || host_tsc_can_be_set(host);

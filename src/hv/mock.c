@@ -683,6 +683,7 @@ bool mock_may_execute(struct mock_vm *vm, uint64_t va)
 const struct hv_backend hv_mock = {
 	.name = "mock",
 	.machine = &machine_ops,
+	.host_early = vm_host,
 	.host = vm_host,
 	.vm_new = vm_new,
 	.vm_free = vm_free,

@@ -222,7 +222,7 @@ static int init(struct machine *m, const struct hv_backend *hv, const mayfly_mac
 	random_bytes(m->generation, sizeof(m->generation));
 	r = o->flags & MAYFLY_MACHINE_TIMELINE ? timeline_new(&m->timeline, err) : 0;
 	if (r == 0)
-		r = hv_host(hv, &m->host, err);
+		r = hv_host_early(hv, &m->host, err);
 	if (r < 0)
 		return r;
 	if (!m->host->ring0_native && o->notice)
@@ -279,6 +279,30 @@ static int make_cpus(struct machine *m, const struct cpu_boot *boot, mayfly_erro
 	return 0;
 }
 
+/* It takes a while the first time; whether it succeeds is seen when it is asked for again. */
+static void get_host(void *context)
+{
+	struct machine *m = context;
+	const struct hv_host *host;
+
+	(void)hv_host(m->hv, &host, NULL);
+}
+
+static int start_first_worker(struct machine *m, mayfly_error *err)
+{
+	const struct worker_plan plan = {
+		.kind = JAIL_CPU,
+		.confined = !m->no_seccomp,
+		.prepare = get_host,
+		.context = m,
+	};
+
+	m->workers = calloc(m->config.cpus, sizeof(*m->workers));
+	if (!m->workers)
+		return fail(err, MAYFLY_E_NOMEM, "no memory for a machine");
+	return worker_start(&m->workers[0], &plan, err);
+}
+
 int machine_new(const struct hv_backend *hv, const mayfly_machine_options *o,
 		struct machine **out, mayfly_error *err)
 {
@@ -293,6 +317,8 @@ int machine_new(const struct hv_backend *hv, const mayfly_machine_options *o,
 	loading.boot.cpus = (uint32_t)m->config.cpus;
 	/* They get ready on other CPUs meanwhile. */
 	if (r == 0)
+		r = start_first_worker(m, err);
+	if (r == 0)
 		r = machine_start_helpers(m, o, err);
 	if (r == 0 && !m->snap)
 		r = machine_map_memory(m, NULL, err);
@@ -304,6 +330,8 @@ int machine_new(const struct hv_backend *hv, const mayfly_machine_options *o,
 	if (r == 0)
 		r = machine_make_devices(m, o, err);
 	timeline_mark(m->timeline, "devices made");
+	if (r == 0)
+		r = hv_host(hv, &m->host, err);
 	if (r == 0)
 		r = make_cpus(m, &loading.boot, err);
 	if (r == 0 && m->snap)
@@ -321,11 +349,15 @@ void machine_free(struct machine *m)
 	if (!m)
 		return;
 	/*
-	 * In a forked child guest memory is not there, and something else may be; helpers,
-	 * sockets and locks are the parent's.
+	 * In a forked child guest memory is not there, and something else may be; threads,
+	 * helpers, sockets and locks are the parent's.
 	 */
-	if (m->owner == getpid())
+	if (m->owner == getpid()) {
+		if (m->workers)
+			worker_join(&m->workers[0]);
 		machine_free_devices(m);
+	}
+	free(m->workers);
 	loop_free(m->loop);
 	for (uint32_t i = 0; i < m->ncpus; i++)
 		hv_vcpu_free(m->cpus[i].vcpu);

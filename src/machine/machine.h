@@ -6,8 +6,8 @@
  * (memory as the kernel finds it: start information, tables, command line), platform.c with
  * rtc.c, i8042.c, fwcfg.c, ports.c, serial.c (what answers at ports), timeline.c.
  *
- * Threads: one for each vCPU; the device thread (loop.h); the caller of machine_run(), who
- * waits.
+ * Threads (worker.h): one for each vCPU; the device thread (loop.h); the caller of machine_run(),
+ * who waits. The first vCPU's gets ready while the machine is made.
  */
 #ifndef MAYFLY_MACHINE_MACHINE_H
 #define MAYFLY_MACHINE_MACHINE_H
@@ -19,6 +19,7 @@
 #include "machine/loop.h"
 #include "machine/stream.h"
 #include "machine/timeline.h"
+#include "machine/worker.h"
 #include "snapshot/snapshot.h"
 #include "virtio/mmio.h"
 
@@ -44,7 +45,6 @@ struct machine_cpu {
 	struct machine *machine;
 	uint32_t number;
 	struct hv_vcpu *vcpu;
-	pthread_t thread;
 	_Atomic(uint64_t) exits;
 };
 
@@ -81,6 +81,7 @@ struct machine {
 	const struct hv_host *host;
 	struct hv_vm *vm;
 	struct machine_cpu *cpus;
+	struct worker *workers; /* theirs */
 	uint32_t ncpus;
 
 	struct mayfly_snapshot *snap; /* counted: "at entry", or saved */
@@ -94,7 +95,7 @@ struct machine {
 	struct bus ports;
 	struct bus memory; /* where there is no RAM */
 	struct loop *loop;
-	pthread_t loop_thread;
+	struct worker loop_worker;
 
 	/* Devices; owned. */
 	struct stream *console;
@@ -170,8 +171,8 @@ uint32_t machine_device_irq(uint32_t number);
 /* Takes half-built machines. Nothing runs. */
 void machine_free_devices(struct machine *m);
 
-/* machine_cpu.c: a vCPU's thread; its argument is a struct machine_cpu. */
-void *machine_cpu_main(void *cpu);
+/* machine_cpu.c: a vCPU's thread; its context is a struct machine_cpu. */
+void machine_cpu_main(void *cpu, const mayfly_error *failure);
 
 /*
  * machine_save.c: what a snapshot was made with, and its state into a machine made like that.

@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "arch/x86_64/insn.h"
-#include "jail/jail.h"
 #include "machine/machine.h"
 
 /* --- Accesses -------------------------------------------------------------------------- */
@@ -228,15 +227,17 @@ static void run(struct machine_cpu *cpu)
 	}
 }
 
-void *machine_cpu_main(void *context)
+void machine_cpu_main(void *context, const mayfly_error *failure)
 {
 	struct machine_cpu *cpu = context;
 	struct machine *m = cpu->machine;
 	mayfly_error err;
 	int r = hv_vcpu_bind(cpu->vcpu, &err);
 
-	if (r == 0 && !m->no_seccomp)
-		r = jail_enter(JAIL_CPU, &err);
+	if (r == 0 && failure) {
+		err = *failure;
+		r = err.code;
+	}
 	if (r < 0)
 		machine_fail(m, &err);
 	if (r == 0 && !m->ran && !cpu->number)
@@ -247,5 +248,4 @@ void *machine_cpu_main(void *context)
 	pthread_mutex_lock(&m->lock);
 	hv_vcpu_unbind(cpu->vcpu);
 	pthread_mutex_unlock(&m->lock);
-	return NULL;
 }

@@ -6,10 +6,9 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "core/clock.h"
-#include "core/thread.h"
-#include "jail/jail.h"
 #include "machine/machine.h"
 #include "virtio/console.h"
 
@@ -117,70 +116,55 @@ void machine_resize(struct machine *m, uint16_t columns, uint16_t rows)
 
 /* --- Threads ------------------------------------------------------------------------------ */
 
-static void *devices_main(void *context)
+static void devices_main(void *context, const mayfly_error *failure)
 {
 	struct machine *m = context;
-	mayfly_error err;
 
-	if (!m->no_seccomp && jail_enter(JAIL_DEVICES, &err) < 0) {
-		machine_fail(m, &err);
+	if (failure) {
+		machine_fail(m, failure);
 		loop_expect(m->loop, false);
 	} else {
 		loop_run(m->loop);
 	}
-	return NULL;
-}
-
-static int start_thread(pthread_t *thread, void *(*fn)(void *), void *context,
-			mayfly_error *err)
-{
-	int r = thread_start(thread, 0, fn, context);
-
-	return r ? fail_errno(err, MAYFLY_E_NOMEM, r, "a thread for a machine") : 0;
 }
 
 /* Threads that could not be started are as those that have ended. */
 static void run_threads(struct machine *m, uint64_t deadline, enum machine_stop at_deadline)
 {
 	struct timespec until = clock_timespec(deadline);
+	const struct worker_plan cpu = {.kind = JAIL_CPU, .confined = !m->no_seccomp};
+	const struct worker_plan devices = {.kind = JAIL_DEVICES, .confined = !m->no_seccomp};
 	mayfly_error err;
-	uint32_t started = 0;
-	bool failed = false, devices = false;
+	int r = 0;
 
 	/* vCPUs first: they have the longer way to go. Devices' work waits for their thread. */
 	loop_expect(m->loop, true);
-	while (!failed && started < m->ncpus) {
-		failed = start_thread(&m->cpus[started].thread, machine_cpu_main,
-				      &m->cpus[started], &err) < 0;
-		if (!failed)
-			started++;
+	for (uint32_t i = 0; r == 0 && i < m->ncpus; i++) {
+		r = worker_start(&m->workers[i], &cpu, &err);
+		if (r == 0)
+			worker_give(&m->workers[i], machine_cpu_main, &m->cpus[i]);
 	}
-	if (!failed) {
-		devices = start_thread(&m->loop_thread, devices_main, m, &err) == 0;
-		failed = !devices;
-	}
-	if (failed) {
+	if (r == 0)
+		r = worker_start(&m->loop_worker, &devices, &err);
+	if (r == 0) {
+		worker_give(&m->loop_worker, devices_main, m);
+	} else {
 		machine_fail(m, &err);
 		loop_expect(m->loop, false);
 	}
 	pthread_mutex_lock(&m->lock);
 	while (m->stop == STOP_NONE) {
-		int r = 0;
-
 		if (deadline == NEVER)
 			pthread_cond_wait(&m->changed, &m->lock);
-		else
-			r = pthread_cond_timedwait(&m->changed, &m->lock, &until);
-		if (r == ETIMEDOUT)
+		else if (pthread_cond_timedwait(&m->changed, &m->lock, &until) == ETIMEDOUT)
 			stop_locked(m, at_deadline);
 	}
 	pthread_mutex_unlock(&m->lock);
-	for (uint32_t i = 0; i < started; i++)
-		pthread_join(m->cpus[i].thread, NULL);
-	if (devices) {
+	for (uint32_t i = 0; i < m->ncpus; i++)
+		worker_join(&m->workers[i]);
+	if (m->loop_worker.started)
 		loop_stop(m->loop);
-		pthread_join(m->loop_thread, NULL);
-	}
+	worker_join(&m->loop_worker);
 }
 
 /* --- Runs --------------------------------------------------------------------------------- */
@@ -191,7 +175,10 @@ static int begin(struct machine *m, mayfly_error *err)
 	int r = 0;
 
 	pthread_mutex_lock(&m->lock);
-	if (m->state == MACHINE_RUNNING)
+	if (m->owner != getpid())
+		r = fail(err, MAYFLY_E_PROTOCOL,
+			 "the machine was made by another process, which forked this one");
+	else if (m->state == MACHINE_RUNNING)
 		r = fail(err, MAYFLY_E_BUSY, "the machine is running");
 	else if (m->state == MACHINE_ENDED)
 		r = fail(err, MAYFLY_E_PROTOCOL, "the machine has ended");

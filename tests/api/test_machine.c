@@ -600,6 +600,28 @@ static void child_may_free_it(void **state)
 	rig_close(&r);
 }
 
+static void child_cannot_run_it(void **state)
+{
+	mayfly_machine_end end = {.size = sizeof(end)};
+	struct code c = {.len = 0};
+	struct rig r;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	exit_with(&c, 4);
+	rig_open(&r, &c);
+	pid = fork();
+	if (pid == 0) {
+		alarm(60);
+		_exit(mayfly_machine_run(r.machine, NULL, &end, NULL) == MAYFLY_E_PROTOCOL ? 0
+											   : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	rig_close(&r);
+}
+
 static void callers_signals_stay_as_they_are(void **state)
 {
 	struct code c = {.len = 0};
@@ -669,6 +691,7 @@ int main(void)
 		cmocka_unit_test(clones_differ_by_their_generation),
 		cmocka_unit_test(many_machines_run_at_once),
 		cmocka_unit_test(child_may_free_it),
+		cmocka_unit_test(child_cannot_run_it),
 		cmocka_unit_test(callers_signals_stay_as_they_are),
 		cmocka_unit_test(options_that_make_no_sense_are_refused),
 	};
