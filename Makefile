@@ -10,7 +10,7 @@
 #   STEPS            what `make check` runs, all by default; `tools/check --list` names them
 #   CI=1             `make check` installs the programs that it runs in VMs, too; else those that
 #                    are missing are skipped, by name (`tools/setup programs` installs them)
-#   FUZZ_SECONDS     how long `make fuzz` and `make check` run the fuzzer of system calls, the others a third; 60
+#   FUZZ_SECONDS     how long `make fuzz` and `make check` run the fuzzer of system calls, the others a tenth; 60
 
 BUILD := build
 
