@@ -311,6 +311,11 @@ void write_whole_file(const char *path, const void *data, size_t len)
 	assert_int_equal(fclose(f), 0);
 }
 
+void set_limit(struct box *b, uint64_t ns)
+{
+	assert_ok(mayfly_sandbox_set_limits(b->sb, ns, 0, &b->err), &b->err);
+}
+
 uint64_t now_ns(void)
 {
 	struct timespec t;

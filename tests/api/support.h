@@ -149,6 +149,9 @@ void temporary_remove(void);
 void *read_whole_file(const char *path, size_t *len);
 void write_whole_file(const char *path, const void *data, size_t len);
 
+/* Of each call's time, from the next one on; 0: none. */
+void set_limit(struct box *b, uint64_t ns);
+
 uint64_t now_ns(void);
 void sleep_ns(uint64_t ns);
 

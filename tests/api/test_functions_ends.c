@@ -153,8 +153,8 @@ static void limits_hold_in_calls(void **state)
 		mayfly_process_options more;
 		const char *message;
 	} limits[] = {
-		{"spin", {.timeout_ns = 300 * MS}, "the time limit of 0.3 s"},
-		{"wait_long", {.timeout_ns = 300 * MS}, "the time limit of 0.3 s"},
+		{"spin", {.timeout_ns = 1500 * MS}, "the time limit of 1.5 s"},
+		{"wait_long", {.timeout_ns = 1500 * MS}, "the time limit of 1.5 s"},
 		{"spin", {.cpu_time_ns = 300 * MS}, "the CPU time limit of 0.3 s"},
 	};
 

@@ -56,7 +56,7 @@ test_other_than_files_are_status_126() {
 	: >empty
 	mkfifo fifo
 	for kernel in empty fifo /dev/null; do
-		timeout 20 "$MAYFLY" boot $kernel >out 2>err
+		timeout 60 "$MAYFLY" boot $kernel >out 2>err
 		status=$?
 		[ $status -eq 126 ] || fail "exit status $status of $kernel"
 		err_has "mayfly: $kernel is no kernel"
@@ -203,7 +203,7 @@ test_triple_fault_is_status_0() {
 
 test_time_limit_is_status_124() {
 	needs_kvm_and_kernel
-	boot '' 124 --timeout 300ms
+	boot '' 124 --timeout 3s
 	err_has "time limit"
 	said ''
 }
@@ -265,7 +265,7 @@ test_input_reaches_the_guest_in_order() {
 
 test_end_of_input_is_no_end() {
 	needs_kvm_and_kernel
-	"$MAYFLY" boot --quiet --timeout 500ms "$KERNEL" >out 2>err </dev/null
+	"$MAYFLY" boot --quiet --timeout 3s "$KERNEL" >out 2>err </dev/null
 	status=$?
 	[ $status -eq 124 ] || fail "exit status $status"
 	said ''
@@ -473,7 +473,7 @@ test_place_of_the_snapshot_is_looked_for_first() {
 	needs_kvm_and_kernel
 	mkdir directory
 	for output in no/such/file directory; do
-		mayfly 125 snapshot -q -o $output --when port --timeout 20s "$KERNEL"
+		mayfly 125 snapshot -q -o $output --when port --timeout 60s "$KERNEL"
 		err_has "no snapshot was saved: $output: "
 		out_is ''
 	done

@@ -284,7 +284,7 @@ test_too_little_memory_is_a_failure_of_the_caller() {
 
 test_timeout_is_status_124() {
 	needs_kvm_and_guest
-	mayfly 124 call --timeout 50ms "$GUEST" forever
+	mayfly 124 call --timeout 2s "$GUEST" forever
 	err_has "time limit"
 	err_has "in forever+0x"
 	[ ! -s out ] || fail "something was printed"

@@ -277,9 +277,16 @@ test_packed_kernels_are_unpacked_once() {
 	export XDG_CACHE_HOME
 	mkdir cache
 	needs gzip
-	bzimage gzip -9
-	mayfly 5 boot --quiet --cmdline status=5 image
-	[ ! -e cache/mayfly ] || fail "a file that is new was kept"
+	# New is what is younger than two seconds, and a busy machine takes longer now and then.
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		rm -rf cache/mayfly
+		before=$(date +%s)
+		bzimage gzip -9
+		mayfly 5 boot --quiet --cmdline status=5 image
+		took=$(($(date +%s) - before))
+		[ $took -ge 2 ] || break
+	done
+	[ $took -ge 2 ] || [ ! -e cache/mayfly ] || fail "a file that is new was kept"
 	sleep 3
 	mayfly 6 boot --quiet --cmdline status=6 image
 	[ "$(find cache/mayfly -name '*.kernel' -perm 600 | wc -l)" -eq 1 ] || fail "none was kept"
@@ -344,7 +351,7 @@ test_damaged_packed_kernel_says_so() {
 	needs gzip
 	bzimage gzip
 	at 2700 '\000\000\000\000\000\000\000\000'
-	mayfly 126 boot --timeout 10s image
+	mayfly 126 boot --timeout 60s image
 	err_has 'unpacks itself, which is slow: what is packed in it is damaged'
 }
 

@@ -385,15 +385,16 @@ test_time_limit_is_status_124() {
 	run 124 sleep 100
 	err_has "mayfly: the time limit"
 	run 124 sh -c 'while :; do :; done'
+	options="--timeout 60s"
 	run 0 true
 }
 
 test_limit_of_cpu_time_is_status_124() {
 	needs_busybox
-	options="--cpu-time 100ms"
+	options="--cpu-time 500ms"
 	run 124 sh -c 'while :; do :; done'
 	err_has "CPU time limit"
-	run 0 sleep 0.3
+	run 0 sleep 1
 }
 
 test_limit_of_output_ends_it() {
@@ -454,7 +455,7 @@ start() {
 	n=0
 	while [ ! -s started ]; do
 		n=$((n + 1))
-		[ $n -lt 100 ] || fail "it did not start"
+		[ $n -lt 1200 ] || fail "it did not start"
 		sleep 0.05
 	done
 }
@@ -567,24 +568,40 @@ test_statistics_are_a_table_and_a_summary() {
 
 # --- Network --------------------------------------------------------------------------------------
 
+listening() {
+	grep -qsi ":$(printf %04X "$1") 0*:0000 0A" /proc/net/tcp /proc/net/tcp6
+}
+
 # Below those that the kernel gives out by itself.
 choose_port() {
-	port=$((20000 + $(od -An -N2 -tu2 /dev/urandom) % 12000))
+	port=
+	while [ -z "$port" ] || listening "$port"; do
+		port=$((20000 + $(od -An -N2 -tu2 /dev/urandom) % 12000))
+	done
+}
+
+# talk TEXT FILE [OVER]: input for nc: TEXT, then none, but no end before FILE has what the other side
+# sent, or OVER is there; at the end of its input it would not wait. Two minutes are for what fails.
+talk() {
+	echo "$1"
+	for _ in $(seq 2400); do
+		[ ! -s "$2" ] && [ ! -e "${3-none}" ] || break
+		sleep 0.05
+	done
 }
 
 # serve: a server of the host at 127.0.0.1:$port, which keeps what it gets in the file got.
 serve() {
 	n=0
 	server=
-	until grep -qsi ":$(printf %04X "${port-0}") 0*:0000 0A" /proc/net/tcp /proc/net/tcp6; do
+	: >got
+	until [ -n "$server" ] && listening "$port"; do
 		n=$((n + 1))
-		[ $n -lt 100 ] || fail "the server did not start"
+		[ $n -lt 1200 ] || fail "the server did not start"
 		# Also if the port was somebody else's.
 		if [ -z "$server" ] || ! kill -0 "$server" 2>/dev/null; then
 			choose_port
-			# Open for a while: at the end of its input it would not wait for what is sent.
-			{ echo answer && sleep 3; } |
-				timeout 20 "$busybox" nc -l -p $port >got 2>/dev/null &
+			talk answer got | timeout 120 "$busybox" nc -l -p "$port" >got 2>/dev/null &
 			server=$!
 		fi
 		sleep 0.05
@@ -593,12 +610,20 @@ serve() {
 
 # client ARG...: a program that sends hello to it.
 client() {
-	echo hello | "$MAYFLY" run --timeout 5s "$@" "$busybox" nc -w 2 127.0.0.1 $port >out 2>err
+	: >out
+	talk hello out over | {
+		"$MAYFLY" run --timeout 60s "$@" "$busybox" nc -w 30 127.0.0.1 "$port" >out 2>err
+		echo $? >status
+		: >over
+	}
+	rm over
+	return "$(cat status)"
 }
 
 # The server is there, and got nothing before this.
 nobody_came() {
-	echo native | "$busybox" nc -w 2 127.0.0.1 $port >out 2>err
+	: >out
+	talk native out | "$busybox" nc -w 30 127.0.0.1 "$port" >out 2>err
 	wait $server
 	[ "$(cat got)" = native ] || fail "the server got: $(cat got)"
 }
@@ -652,16 +677,16 @@ test_other_addresses_than_a_granted_one_are_not_reached() {
 test_published_port_is_reached() {
 	needs_busybox
 	choose_port
-	{ echo answer && sleep 3; } |
-		"$MAYFLY" run --timeout 20s --publish $port:80 "$busybox" nc -l -p 80 >got 2>err &
+	: >got
+	talk answer got |
+		"$MAYFLY" run --timeout 120s --publish "$port:80" "$busybox" nc -l -p 80 >got 2>err &
 	server=$!
-	n=0
-	while [ $n -lt 50 ]; do
-		echo hello | "$busybox" nc -w 1 127.0.0.1 $port >out 2>/dev/null && break
+	until listening "$port"; do
+		kill -0 $server 2>/dev/null || fail "it ended before it listened"
 		sleep 0.1
-		n=$((n + 1))
 	done
-	[ $n -lt 50 ] || kill $server
+	: >out
+	talk hello out | "$busybox" nc -w 30 127.0.0.1 "$port" >out 2>/dev/null
 	wait $server
 	[ "$(cat got)" = hello ] || fail "the guest got nothing"
 }

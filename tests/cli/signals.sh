@@ -27,7 +27,7 @@ await() {
 	until grep -qs "$1" out; do
 		kill -0 $vm 2>/dev/null || fail "it ended before it said $1"
 		tries=$((tries + 1))
-		[ $tries -lt 1000 ] || fail "it never said $1"
+		[ $tries -lt 3000 ] || fail "it never said $1"
 		sleep 0.02
 	done
 }
@@ -37,7 +37,7 @@ await_state() {
 	tries=0
 	until [ "$(sed 's/.*) \(.\).*/\1/' /proc/$vm/stat)" = "$1" ]; do
 		tries=$((tries + 1))
-		[ $tries -lt 500 ] || return 1
+		[ $tries -lt 3000 ] || return 1
 		sleep 0.02
 	done
 }
@@ -109,7 +109,7 @@ test_what_mayfly_was_told_to_ignore_it_ignores() {
 
 test_a_time_limit_ends_what_ignores_signals() {
 	needs_busybox
-	begin "trap '' TERM; echo ready; $spin" --timeout 500ms
+	begin "trap '' TERM; echo ready; $spin" --timeout 4s
 	kill -TERM $vm
 	ends_with 124
 }

@@ -216,7 +216,7 @@ test_environment_and_directory_are_kept() {
 
 test_limits_are_those_of_the_run() {
 	needs_busybox
-	mayfly 0 snapshot -o saved --when stdin --timeout 10s "$busybox" sh -c \
+	mayfly 0 snapshot -o saved --when stdin --timeout 60s "$busybox" sh -c \
 		'read y; while :; do :; done'
 	mayfly 124 run --from saved --timeout 100ms
 }

@@ -14,11 +14,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "signals_fixture.h"
 
 static bool comes(struct sigtest *f, int signo)
 {
-	for (int i = 0; i < 2000 && !sigtest_pending(f, signo); i++)
+	for (int i = 0; i < 60000 && !sigtest_pending(f, signo); i++)
 		usleep(1000);
 	return sigtest_pending(f, signo);
 }
@@ -41,8 +42,8 @@ static void setitimer_sends_alarms(void **state)
 	memcpy(&left, fake_memory(f->p, RESULTS), sizeof(left));
 	assert_int_equal(left.it_interval.tv_usec, 5000);
 	assert_in_range(left.it_value.tv_usec, 1, 5000);
-	assert_int_equal(sigtest_call(f, sys_alarm, 100, 0, 0, 0), 1);
-	assert_int_equal(sigtest_call(f, sys_alarm, 0, 0, 0, 0), 100);
+	assert_int_equal(sigtest_call(f, sys_alarm, 1000, 0, 0, 0), 1);
+	assert_in_range(sigtest_call(f, sys_alarm, 0, 0, 0, 0), 900, 1000);
 	assert_int_equal(sigtest_call(f, sys_alarm, 0, 0, 0, 0), 0);
 	assert_int_equal(sigtest_call(f, sys_setitimer, 3, FAKE_VA + ARGUMENTS, 0, 0), -EINVAL);
 }
@@ -77,6 +78,8 @@ static void a_timer_counts_what_it_missed(void **state)
 	int id = create_timer(f, 40, 0xabcdef);
 	struct guest_siginfo info;
 
+	uint64_t start = clock_now();
+
 	f->t->sig.mask = SIG_BIT(40);
 	start_timer(f, id, 1000000, 1000000);
 	usleep(30000);
@@ -86,7 +89,7 @@ static void a_timer_counts_what_it_missed(void **state)
 	assert_int_equal(info.code, SI_TIMER);
 	assert_int_equal(info.timer.id, id);
 	assert_int_equal(info.timer.value, 0xabcdef);
-	assert_in_range(info.timer.overrun, 20, 5000);
+	assert_in_range(info.timer.overrun, 20, (clock_now() - start) / 1000000);
 	assert_int_equal(sigtest_call(f, sys_timer_getoverrun, (uint64_t)id, 0, 0, 0),
 			 info.timer.overrun);
 	/* And it goes on. */
@@ -183,7 +186,7 @@ static void a_timer_without_signal_tells_the_time(void **state)
 	usleep(2000);
 	assert_int_equal(sigtest_call(f, sys_timer_gettime, 0, FAKE_VA + RESULTS, 0, 0), 0);
 	memcpy(&left, fake_memory(f->p, RESULTS), sizeof(left));
-	assert_in_range(left.it_value.tv_sec, 990, 1000);
+	assert_in_range(left.it_value.tv_sec, 900, 1000);
 	assert_int_equal(left.it_interval.tv_sec, 1000);
 	assert_int_equal(signal_pending_set(f->t), 0);
 }

@@ -204,6 +204,12 @@ static bool has_tsc(const struct placed *placed)
 	return placed->clock.tsc;
 }
 
+/* How far a reading is outside of what the host's clock said before and after it. */
+static int64_t outside(int64_t ns, int64_t before, int64_t after)
+{
+	return ns < before ? before - ns : ns > after ? ns - after : 0;
+}
+
 /* Reads until one was not disturbed in between; gives how far `read` is outside of the host's. */
 static int64_t distance(struct placed *placed, clockid_t id)
 {
@@ -215,9 +221,7 @@ static int64_t distance(struct placed *placed, clockid_t id)
 
 		assert_int_equal(placed->clock_gettime(id, &time), 0);
 		after = host_ns(id);
-		d = ns_of(&time) < before  ? before - ns_of(&time)
-		    : ns_of(&time) > after ? ns_of(&time) - after
-					   : 0;
+		d = outside(ns_of(&time), before, after);
 		if (d < best)
 			best = d;
 	}
@@ -243,12 +247,13 @@ static void coarse_clocks_lag_by_less_than_their_grain(void **state)
 {
 	struct placed *placed = *state;
 	struct timespec coarse, fine, grain;
+	int64_t before = host_ns(CLOCK_MONOTONIC);
 
 	assert_int_equal(placed->clock_getres(CLOCK_MONOTONIC_COARSE, &grain), 0);
 	assert_int_equal(placed->clock_gettime(CLOCK_MONOTONIC_COARSE, &coarse), 0);
 	assert_int_equal(placed->clock_gettime(CLOCK_MONOTONIC, &fine), 0);
 	assert_true(ns_of(&coarse) <= ns_of(&fine));
-	assert_true(ns_of(&fine) - ns_of(&coarse) < ns_of(&grain) + 100 * MSEC);
+	assert_true(before - ns_of(&coarse) < ns_of(&grain) + 100 * MSEC);
 	if (has_tsc(placed))
 		assert_int_equal(ns_of(&coarse) % ns_of(&grain), 0);
 }
@@ -274,15 +279,17 @@ static void other_calls_agree(void **state)
 	struct placed *placed = *state;
 	struct timezone zone = {1, 1};
 	struct timeval tv;
-	int64_t now = host_ns(CLOCK_REALTIME);
-	time_t seconds = 0;
+	int64_t now = host_ns(CLOCK_REALTIME), end;
+	time_t seconds = 0, again;
 	unsigned cpu = 7, node = 7;
 
 	assert_int_equal(placed->gettimeofday(&tv, &zone), 0);
-	assert_true(llabs(tv.tv_sec * (int64_t)NSEC + tv.tv_usec * 1000 - now) < 500 * MSEC);
 	assert_int_equal(zone.tz_minuteswest, 0);
-	assert_true(placed->time(&seconds) - now / NSEC <= 1);
-	assert_true(seconds - now / NSEC <= 1);
+	again = placed->time(&seconds);
+	assert_int_equal(again, seconds);
+	end = host_ns(CLOCK_REALTIME);
+	assert_true(outside(tv.tv_sec * (int64_t)NSEC + tv.tv_usec * 1000, now, end) < MSEC);
+	assert_in_range(seconds, now / NSEC - 1, end / NSEC);
 	assert_int_equal(placed->getcpu(&cpu, &node, NULL), 0);
 	assert_int_equal(cpu, 0);
 	assert_int_equal(node, 0);
@@ -318,6 +325,7 @@ struct shared {
 	struct vvar page;
 	atomic_ullong latest;
 	atomic_int running, went_back;
+	atomic_uint renewals;
 	unsigned which;
 	clockid_t id;
 };
@@ -333,12 +341,30 @@ static uint64_t read_shared(struct shared *s)
 	return (uint64_t)ns_of(&time);
 }
 
+/* How far it is from the host's, whatever comes between. */
+static int64_t shared_distance(struct shared *s)
+{
+	int64_t before = host_ns(s->id), ns = (int64_t)read_shared(s);
+
+	return outside(ns, before, host_ns(s->id));
+}
+
+/* The same of another clock, which is `offset` ahead of the host's. */
+static int64_t clock_distance(struct shared *s, clockid_t id, int64_t offset)
+{
+	int64_t before = host_ns(id);
+	struct timespec time;
+
+	assert_true(vdso_clock_gettime(&s->clock, id, &time));
+	return outside(ns_of(&time) - offset, before, host_ns(id));
+}
+
 /* What any thread has seen, none may see less than later. */
 static void *reader(void *arg)
 {
 	struct shared *s = arg;
 
-	for (int i = 0; i < READS; i++) {
+	for (int i = 0; i < READS || atomic_load(&s->renewals) <= 10; i++) {
 		unsigned long long seen = atomic_load(&s->latest);
 		uint64_t ns = read_shared(s);
 
@@ -355,7 +381,6 @@ static void check_monotonic(unsigned which, clockid_t id)
 {
 	static struct shared s;
 	pthread_t threads[READERS];
-	unsigned renewals = 0;
 
 	memset(&s, 0, sizeof(s));
 	s.which = which;
@@ -368,14 +393,12 @@ static void check_monotonic(unsigned which, clockid_t id)
 		assert_int_equal(pthread_create(&threads[i], NULL, reader, &s), 0);
 	while (atomic_load(&s.running)) {
 		vdso_clock_renew(&s.clock);
-		renewals++;
-		usleep(renewals % 3 ? 20 : 300);
+		usleep(++s.renewals % 3 ? 20 : 300);
 	}
 	for (int i = 0; i < READERS; i++)
 		pthread_join(threads[i], NULL);
 	vdso_clock_fini(&s.clock);
 	assert_int_equal(atomic_load(&s.went_back), 0);
-	assert_true(renewals > 10);
 }
 
 static void monotonic_never_goes_back_for_any_reader(void **state)
@@ -426,13 +449,12 @@ static void a_line_that_ran_ahead_becomes_less_steep(void **state)
 		read_shared(&s);
 	}
 	vdso_clock_renew(&s.clock);
-	assert_true(llabs((int64_t)read_shared(&s) - host_ns(CLOCK_MONOTONIC)) < MSEC / 10);
+	assert_true(shared_distance(&s) < MSEC / 10);
 	vdso_clock_fini(&s.clock);
 }
 
 static void realtime_follows_when_it_is_set_back(void **state)
 {
-	struct timespec time;
 	struct shared s;
 
 	(void)state;
@@ -441,25 +463,35 @@ static void realtime_follows_when_it_is_set_back(void **state)
 	/* As if the host's clock had been an hour later before. */
 	s.clock.now.clock[VVAR_REALTIME].base += (uint64_t)3600 * NSEC;
 	vdso_clock_renew(&s.clock);
-	assert_true(vdso_clock_gettime(&s.clock, CLOCK_REALTIME, &time));
-	assert_true(llabs(ns_of(&time) - host_ns(CLOCK_REALTIME)) < 10 * MSEC);
+	assert_true(clock_distance(&s, CLOCK_REALTIME, 0) < 10 * MSEC);
 	vdso_clock_fini(&s.clock);
 }
 
 static void a_page_that_is_too_old_is_not_used(void **state)
 {
 	struct shared s;
+	bool used;
 	uint64_t ns;
 
 	(void)state;
 	if (!start_alone(&s, 0))
 		return;
-	vdso_clock_renew(&s.clock);
-	assert_true(vvar_read(&s.page, VVAR_MONOTONIC, &ns));
+	/* More than once only if it grows too old in between, on a machine that is that busy. */
+	used = false;
+	for (int i = 0; i < 100 && !used; i++) {
+		vdso_clock_renew(&s.clock);
+		used = vvar_read(&s.page, VVAR_MONOTONIC, &ns);
+	}
+	assert_true(used);
 	usleep(150000);
 	assert_false(vvar_read(&s.page, VVAR_MONOTONIC, &ns));
-	assert_true(llabs((int64_t)read_shared(&s) - host_ns(CLOCK_MONOTONIC)) < MSEC);
-	assert_true(vvar_read(&s.page, VVAR_MONOTONIC, &ns));
+	assert_true(shared_distance(&s) < MSEC);
+	used = false;
+	for (int i = 0; i < 100 && !used; i++) {
+		read_shared(&s);
+		used = vvar_read(&s.page, VVAR_MONOTONIC, &ns);
+	}
+	assert_true(used);
 	vdso_clock_fini(&s.clock);
 }
 
@@ -488,12 +520,12 @@ static void an_offset_is_of_clocks_since_boot_only(void **state)
 
 	(void)state;
 	start_alone(&s, hour);
+	assert_true(clock_distance(&s, CLOCK_MONOTONIC, hour) < 10 * MSEC);
 	assert_true(vdso_clock_gettime(&s.clock, CLOCK_MONOTONIC, &time));
-	assert_true(llabs(ns_of(&time) - host_ns(CLOCK_MONOTONIC) - hour) < 10 * MSEC);
 	back = vdso_clock_to_host(&s.clock, CLOCK_MONOTONIC, &time);
 	assert_int_equal(ns_of(&time) - ns_of(&back), hour);
+	assert_true(clock_distance(&s, CLOCK_REALTIME, 0) < 10 * MSEC);
 	assert_true(vdso_clock_gettime(&s.clock, CLOCK_REALTIME, &time));
-	assert_true(llabs(ns_of(&time) - host_ns(CLOCK_REALTIME)) < 10 * MSEC);
 	back = vdso_clock_to_host(&s.clock, CLOCK_REALTIME, &time);
 	assert_int_equal(ns_of(&time), ns_of(&back));
 	vdso_clock_fini(&s.clock);

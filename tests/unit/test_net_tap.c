@@ -33,7 +33,7 @@
 
 #define F(bit) ((uint64_t)1 << VIRTIO_NET_F_##bit)
 #define TAP "mayfly0"
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 60000
 #define HEADER 12u
 #define RX_QUEUE 0x1000
 #define TX_QUEUE 0x4000

@@ -26,7 +26,7 @@
 #include "frames.h"
 #include "machine/slirp.h"
 
-#define PATIENCE_MS 20000 /* far more than anything here takes */
+#define PATIENCE_MS 60000 /* far more than anything here takes */
 #define DHCP_MAGIC 0x63825363u
 
 struct net {

@@ -606,7 +606,7 @@ static void directories_devices_and_fifos_are_refused_without_waiting(void **sta
 	assert_non_null(mkdtemp(dir));
 	snprintf(fifo, sizeof(fifo), "%s/fifo", dir);
 	assert_int_equal(mkfifo(fifo, 0600), 0);
-	alarm(30);
+	alarm(60);
 	assert_int_equal(open_path(fifo, &err), MAYFLY_E_FORMAT);
 	alarm(0);
 	assert_non_null(strstr(err.message, "not a regular file"));

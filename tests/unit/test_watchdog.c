@@ -119,9 +119,8 @@ static void earlier_deadline_armed_later_comes_first(void **state)
 	watchdog_arm(&watched[0].entry, now + 400 * MS);
 	watchdog_arm(&watched[1].entry, now + 200 * MS);
 	watchdog_arm(&watched[2].entry, now + 1 * MS);
-	wait_for(0, 1);
-	assert_int_equal(fired(1), 1);
-	assert_int_equal(fired(2), 1);
+	for (size_t i = 0; i < 3; i++)
+		wait_for(i, 1);
 	/* If this thread was held up for so long that all were due at once, order means nothing. */
 	if (watched[2].order > watched[0].order || watched[1].order > watched[0].order)
 		assert_true(clock_now() > now + 400 * MS);

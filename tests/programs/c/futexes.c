@@ -10,7 +10,7 @@
 
 #include "report.h"
 
-static uint32_t word, other, ready;
+static uint32_t word, other;
 
 static long futex(uint32_t *at, int operation, uint32_t value, const void *time, uint32_t *at2,
 		  uint32_t value3)
@@ -29,22 +29,26 @@ static void *wait_(void *argument)
 {
 	struct waiter *w = argument;
 
-	__atomic_fetch_add(&ready, 1, __ATOMIC_SEQ_CST);
 	w->result = futex(&word, w->operation, 0, NULL, NULL, w->bits);
 	return NULL;
+}
+
+/* How many wait for `word`: moved to where they are, they are counted, and sleep on. */
+static long waiting(int operation)
+{
+	return futex(&word, FUTEX_CMP_REQUEUE | (operation & FUTEX_PRIVATE_FLAG), 0,
+		     (void *)100, &word, 0);
 }
 
 /* n threads that wait for `word`, each with a bit of its own. */
 static void start(struct waiter *waiters, uint32_t n, int operation)
 {
-	ready = 0;
 	for (uint32_t i = 0; i < n; i++) {
 		waiters[i] = (struct waiter){.operation = operation, .bits = 1u << i};
 		NEED(!pthread_create(&waiters[i].thread, NULL, wait_, &waiters[i]));
 	}
-	while (__atomic_load_n(&ready, __ATOMIC_SEQ_CST) < n)
+	while (waiting(operation) < n)
 		usleep(1000);
-	usleep(50000);
 }
 
 static void finish(struct waiter *waiters, uint32_t n)

@@ -11,7 +11,7 @@
 
 #include "report.h"
 
-static atomic_int taken_by_main, taken_by_other, stop;
+static atomic_int taken_by_main, taken_by_other, waited_for, stop;
 static pid_t main_tid;
 
 static void note(int number)
@@ -32,7 +32,7 @@ static void on(int number)
 
 static void wait_for(atomic_int *value, int n)
 {
-	for (int i = 0; i < 5000 && *value < n; i++)
+	for (int i = 0; i < 60000 && *value < n; i++)
 		usleep(1000);
 	if (*value < n)
 		printf("%d of %d only\n", *value, n);
@@ -87,6 +87,7 @@ static void *waiter(void *unused)
 	for (int i = 0; i < 3; i++) {
 		NEED(!sigwait(&set, &number));
 		printf("sigwait: %d\n", number);
+		waited_for++;
 	}
 	return unused;
 }
@@ -101,9 +102,9 @@ static void waiting(void)
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	pthread_create(&thread, NULL, waiter, NULL);
 	kill(getpid(), SIGUSR2);
-	usleep(20000);
+	wait_for(&waited_for, 1);
 	kill(getpid(), SIGUSR2);
-	usleep(20000);
+	wait_for(&waited_for, 2);
 	pthread_kill(thread, SIGUSR2);
 	pthread_join(thread, NULL);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);

@@ -195,8 +195,12 @@ static void *interrupt_main(void *thread)
 	return NULL;
 }
 
+static volatile int about_to_read;
+
 static void *interrupt_main_twice(void *thread)
 {
+	while (!about_to_read)
+		usleep(1000);
 	usleep(30000);
 	pthread_kill(*(pthread_t *)thread, SIGUSR2);
 	while (!seen)
@@ -209,6 +213,7 @@ static void *interrupt_main_twice(void *thread)
 /* A read that a signal interrupts fails, or goes on, as SA_RESTART says. */
 static void restarts(void)
 {
+	const struct timespec minute = {60, 0};
 	pthread_t self = pthread_self(), thread;
 	int pipes[2];
 	char byte;
@@ -224,6 +229,7 @@ static void restarts(void)
 	seen = 0;
 	if (!sigsetjmp(back, 1)) {
 		pthread_create(&thread, NULL, interrupt_main_twice, &self);
+		about_to_read = 1;
 		read(pipes[0], &byte, 1);
 		printf("read returned\n");
 	}
@@ -231,7 +237,7 @@ static void restarts(void)
 	pthread_join(thread, NULL);
 	interrupted = 0;
 	pthread_create(&thread, NULL, interrupt_main, &self);
-	REPORT(usleep(900000));
+	REPORT(nanosleep(&minute, NULL));
 	interrupted = 1;
 	pthread_join(thread, NULL);
 }

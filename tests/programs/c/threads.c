@@ -157,13 +157,18 @@ static void *count_owned(void *argument)
 		pthread_mutex_unlock(&owned);
 	pthread_barrier_wait(&barrier);
 	if (argument) {
+		long result;
+
 		pthread_barrier_wait(&barrier);
 		soon = in_ms(CLOCK_REALTIME, 30);
-		return (void *)(long)pthread_mutex_timedlock(&owned, &soon);
+		result = pthread_mutex_timedlock(&owned, &soon);
+		pthread_barrier_wait(&barrier);
+		return (void *)result;
 	}
 	pthread_mutex_lock(&owned);
 	pthread_barrier_wait(&barrier);
-	usleep(150000);
+	/* Held until the others' time limits are over. */
+	pthread_barrier_wait(&barrier);
 	pthread_mutex_unlock(&owned);
 	return NULL;
 }

@@ -76,12 +76,14 @@ static void rights_are_taken_from_all(void)
 		NEED(!mprotect((void *)(uintptr_t)shared, PAGE, PROT_READ | PROT_WRITE));
 		usleep(100);
 	}
+	/* None may have been kept from its CPU all the time. */
+	while (!shared[0] || !shared[8] || !shared[16])
+		usleep(100);
 	stop = 1;
 	for (int i = 0; i < 3; i++)
 		pthread_join(threads[i], NULL);
 	printf("written while read-only: %d\n", changed);
 	CHECK(faults_now() >= 10);
-	CHECK(shared[0] && shared[8] && shared[16]);
 	stop = 0;
 	munmap((void *)(uintptr_t)shared, PAGE);
 }

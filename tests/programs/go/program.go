@@ -59,16 +59,15 @@ func timers() {
 	ticks := 0
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
-	for {
+	for done := ctx.Done(); done != nil || ticks < 3; {
 		select {
 		case <-ticker.C:
 			ticks++
-			continue
-		case <-ctx.Done():
+		case <-done:
+			done = nil
 		}
-		break
 	}
-	fmt.Println("ticked", ticks > 0, ctx.Err())
+	fmt.Println("ticked", ctx.Err())
 }
 
 func panics() {
@@ -173,13 +172,17 @@ func handler(stop func()) http.Handler {
 
 func serve(address string) {
 	server := &http.Server{}
-	server.Handler = handler(func() { server.Shutdown(context.Background()) })
+	stopped := make(chan bool)
+	server.Handler = handler(func() {
+		server.Shutdown(context.Background())
+		close(stopped)
+	})
 	listener, err := net.Listen("tcp4", address)
 	if err != nil {
 		log.Fatal(err)
 	}
 	server.Serve(listener)
-	time.Sleep(50 * time.Millisecond)
+	<-stopped // the last replies are out
 	fmt.Println("served")
 }
 

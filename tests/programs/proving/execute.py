@@ -3,16 +3,19 @@
 
 import functools
 import os
+import random
 import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
-GRACE = 15  # seconds that a program has beyond what its VM has
-READY = 30  # seconds until a server listens
+GRACE = 60  # seconds that a program has beyond what its VM has
+READY = 60  # seconds until a server listens, and until it has ended when it was told to
 LISTENING = "0A"  # of st in /proc/net/tcp: proc(5), include/net/tcp_states.h
 OUTPUT = 64 << 20  # what is read of it
+FIRST_PORT = 20000  # of those for servers
 
 
 class Job:
@@ -83,7 +86,7 @@ def prepare(line, environment, directory):
     """A line of shell that makes what a program works on, natively."""
     done = subprocess.run(
         ["sh", "-c", line], cwd=directory, env=environment, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False)
     if done.returncode != 0:
         raise RuntimeError("prepare: exit status %d: %s" % (done.returncode, decode(done.stdout)))
 
@@ -101,10 +104,31 @@ def compiler_part(program):
 # --- servers ----------------------------------------------------------------------------------------
 
 
+def first_of_clients():
+    """The first port that the kernel gives to clients: ip(7), ip_local_port_range."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+        return int(file.read().split()[0])
+
+
+GIVEN = set()
+GIVING = threading.Lock()
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that no other row gets, and no client of theirs between this and the server's start."""
+    with GIVING:
+        while True:
+            port = random.randrange(FIRST_PORT, max(first_of_clients(), FIRST_PORT + 10000))
+            with socket.socket() as probe:
+                # As servers have it: connections that have ended are not in the way.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("", port))
+                except OSError:
+                    continue
+            if port not in GIVEN:
+                GIVEN.add(port)
+                return port
 
 
 def listens(port):
@@ -176,7 +200,7 @@ def serve(job, port, lines, row):
                 for line in lines:
                     said += drive_line(job, line)
         finally:
-            ended = stop_server(process, row.stop, 10)
+            ended = stop_server(process, row.stop, READY)
         out.seek(0)
         err.seek(0)
         result = Result(0 if row.stop else shell_status(process.returncode), said)

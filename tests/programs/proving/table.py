@@ -37,7 +37,7 @@ class Row:
     peer = ""
     terminal = False
     keys = []
-    seconds = 30
+    seconds = 120
 
     def __init__(self, name, keys):
         self.name = name

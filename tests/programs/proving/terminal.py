@@ -14,15 +14,41 @@ import time
 from proving import execute
 
 ROWS, COLUMNS = 24, 80
-PATIENCE = 10  # seconds until what a step waits for is on the screen
-SETTLED = 0.15  # seconds without output: it waits for a key
+PATIENCE = 60  # seconds until what a step waits for is on the screen
+SETTLED = 0.15  # seconds without output in which it only sleeps: it waits for a key
+COMPUTED = 1.0  # seconds of CPU time without output: it computes until it gets one
+
+
+class Activity:
+    """What a process does, by /proc (proc(5)): sleeping is waiting, if it is not for the CPU."""
+
+    def __init__(self, pid):
+        self.folder = "/proc/%d" % pid
+
+    def fields(self, path):
+        with open(os.path.join(self.folder, path, "stat"), encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()
+
+    def asleep(self):
+        try:
+            tasks = os.listdir(os.path.join(self.folder, "task"))
+            return all(self.fields("task/" + task)[0] not in "RD" for task in tasks)
+        except OSError:  # a thread has ended meanwhile, or all have
+            return False
+
+    def cpu_seconds(self):
+        try:
+            return sum(map(int, self.fields("")[11:13])) / os.sysconf("SC_CLK_TCK")
+        except OSError:
+            return 0.0
 
 
 class Screen:
     """What came from the terminal, and what of it was not yet waited for."""
 
-    def __init__(self, fd):
+    def __init__(self, fd, activity):
         self.fd = fd
+        self.activity = activity
         self.all = b""
         self.seen = 0
 
@@ -46,10 +72,24 @@ class Screen:
             if time.monotonic() > deadline:
                 return "the terminal did not show %s" % pattern
             self.read(0.1)
-        while self.read(SETTLED):
-            pass
+        self.settle(deadline)
         self.seen = len(self.all)
         return ""
+
+    def settle(self, deadline):
+        """Until it has done what it had to do without a further key."""
+        asleep_since = time.monotonic()
+        cpu = self.activity.cpu_seconds()
+        while time.monotonic() < deadline:
+            shown = self.read(0.02)
+            if shown:
+                cpu = self.activity.cpu_seconds()
+            if shown or not self.activity.asleep():
+                asleep_since = time.monotonic()
+            if time.monotonic() - asleep_since >= SETTLED:
+                break
+            if self.activity.cpu_seconds() - cpu >= COMPUTED:
+                break
 
 
 def attributes(fd):
@@ -67,7 +107,7 @@ def run(job, steps):
     process = subprocess.Popen(
         ["setsid", "--ctty"] + job.command, cwd=job.directory,
         env=job.environment, stdin=follower, stdout=follower, stderr=follower)
-    screen = Screen(leader)
+    screen = Screen(leader, Activity(process.pid))
     trouble = ""
     try:
         for pattern, keys in steps:

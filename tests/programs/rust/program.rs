@@ -100,7 +100,7 @@ fn sockets() -> std::io::Result<()> {
     });
     for word in ["one", "two", "three"] {
         let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         writeln!(stream, "{word}")?;
         let mut reply = String::new();
         stream.read_to_string(&mut reply)?;

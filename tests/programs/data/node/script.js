@@ -45,9 +45,12 @@ async function main() {
 	} catch (error) {
 		console.log(error.code);
 	}
-	process.on('SIGUSR2', () => console.log('signal'));
+	const signalled = once(process, 'SIGUSR2');
+	const alive = setInterval(() => {}, 1000); // a handler alone would not keep it waiting
 	process.kill(process.pid, 'SIGUSR2');
-	await new Promise((done) => setTimeout(done, 50));
+	await signalled;
+	clearInterval(alive);
+	console.log('signal');
 	const bytes = Buffer.alloc(8);
 	new DataView(bytes.buffer, bytes.byteOffset).setFloat64(0, Math.PI);
 	console.log(bytes.toString('hex'), new WebAssembly.Module(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0])) instanceof WebAssembly.Module);

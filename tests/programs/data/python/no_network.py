@@ -3,7 +3,7 @@ import socket
 import sys
 
 try:
-    socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=2)
+    socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=60)
     print("connect: connected")
 except OSError as error:
     print("connect:", error.strerror)

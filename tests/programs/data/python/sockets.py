@@ -19,7 +19,7 @@ with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Upper) as server:
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever).start()
     for word in ("one", "two"):
-        with socket.create_connection(server.server_address, timeout=5) as connection:
+        with socket.create_connection(server.server_address, timeout=60) as connection:
             connection.sendall(word.encode() + b"\n" * 3)
             connection.shutdown(socket.SHUT_WR)
             print(connection.makefile().read().split())
@@ -52,7 +52,7 @@ server.shutdown()
 server.server_close()
 
 try:
-    socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=5)
+    socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=60)
 except OSError as error:
     print(error)
 

@@ -38,7 +38,7 @@ async def main():
     _, total = await asyncio.gather(produce(queue, 1000), consume(queue))
     print("consumed", total)
     try:
-        await asyncio.wait_for(asyncio.sleep(10), 0.03)
+        await asyncio.wait_for(asyncio.sleep(100), 0.03)
     except asyncio.TimeoutError:
         print("timed out")
     loop = asyncio.get_running_loop()

@@ -40,7 +40,7 @@ jobs.join()
 for _ in threads:
     jobs.put(None)
 for thread in threads:
-    thread.join(timeout=10)
+    thread.join(timeout=60)
 print("squares", sum(results.get() for _ in range(500)))
 
 with concurrent.futures.ThreadPoolExecutor(6) as pool:
@@ -52,11 +52,11 @@ order = []
 
 
 def meet(number):
-    barrier.wait(timeout=10)
+    barrier.wait(timeout=60)
     if number == 0:
         time.sleep(0.02)
         event.set()
-    print_me = event.wait(timeout=10)
+    print_me = event.wait(timeout=60)
     with lock:
         order.append(print_me)
 

@@ -11,7 +11,7 @@ start = time.monotonic()
 print(select.select([reader], [writer], [], 1)[1] == [writer])
 print(select.select([reader], [], [], 0.03), time.monotonic() - start >= 0.03)
 threading.Timer(0.03, os.write, (writer, b"x")).start()
-print(select.select([reader], [], [], 10)[0] == [reader], os.read(reader, 5))
+print(select.select([reader], [], [], 60)[0] == [reader], os.read(reader, 5))
 
 poll = select.poll()
 poll.register(reader, select.POLLIN)
@@ -64,7 +64,7 @@ with selectors.DefaultSelector() as selector:
     for number, (left, right) in enumerate(pairs):
         threading.Thread(target=right.send, args=(b"%d" % number,)).start()
     while len(seen) < 20:
-        for key, _ in selector.select(5):
+        for key, _ in selector.select(60):
             seen.add(int(key.fileobj.recv(10)))
     print(sorted(seen) == list(range(20)))
 print("waiting done")
