@@ -3,7 +3,7 @@
 # usage: tests/check-install.sh BUILD_DIR
 # Installs below a temporary directory as a packager does, then builds and runs, with nothing but
 # what was installed: a guest by mayfly-guest.pc and by mayfly-guest.mk, a program against the shared
-# library and one against the static one. Exit status 77 if all but running them was possible.
+# library and one against the static one; and looks at the command's size. Exit status 77 if all but running them was possible.
 set -eu
 build=$(cd "$1" && pwd)
 source=$(cd "$(dirname "$0")/.." && pwd)
@@ -73,6 +73,13 @@ run make guest-pie
 run make guest-fixed GUEST_STATIC=-static
 
 "$root/usr/bin/mayfly" --version
+# With musl it is one small file that needs no other.
+if ! readelf -l "$root/usr/bin/mayfly" | grep -q INTERP; then
+	strip -o mayfly "$root/usr/bin/mayfly"
+	size=$(stat -c %s mayfly)
+	echo "mayfly, stripped: $size bytes"
+	[ "$size" -le 1048576 ] || { echo "that is more than 1 MiB"; exit 1; }
+fi
 outcome=0
 for program in ./embedder ./embedder-static; do
 	for guest in guest guest-pie guest-fixed; do
