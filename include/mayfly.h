@@ -1026,7 +1026,8 @@ typedef struct mayfly_machine_options {
 	}
 
 /*
- * Make the VM, its devices, and load the kernel, or continue the snapshot; nothing runs yet.
+ * Make the VM, its devices, and load the kernel, or continue the snapshot; nothing runs yet, but
+ * the thread of its first vCPU waits for the first run.
  * Free with mayfly_machine_free(). Errors: INVALID, IO (kernel, initrd, disk: which), FORMAT (not
  * a kernel: why), UNSUPPORTED, TOO_LARGE (memory), LIMIT (too many devices, ports or files), BUSY
  * (another machine has the disk), NOMEM, HYPERVISOR.
