@@ -558,6 +558,7 @@ static void credentials(void)
 			   .msg_iovlen = 1,
 			   .msg_control = control,
 			   .msg_controllen = sizeof(control)};
+	struct cmsghdr *c;
 
 	NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
 	REPORT(getsockopt(pair[0], SOL_SOCKET, SO_PEERCRED, &cred, &len));
@@ -565,8 +566,10 @@ static void credentials(void)
 	REPORT(setsockopt(pair[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)));
 	REPORT(send(pair[0], "x", 1, 0));
 	REPORT(recvmsg(pair[1], &m, 0));
-	memcpy(&cred, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(cred));
-	printf("type %d, %lu\n", CMSG_FIRSTHDR(&m)->cmsg_type, (unsigned long)m.msg_controllen);
+	c = CMSG_FIRSTHDR(&m);
+	NEED(c != NULL && c->cmsg_len == CMSG_LEN(sizeof(cred)));
+	memcpy(&cred, CMSG_DATA(c), sizeof(cred));
+	printf("type %d, %lu\n", c->cmsg_type, (unsigned long)m.msg_controllen);
 	CHECK(cred.pid == getpid() && cred.uid == getuid() && cred.gid == getgid());
 	close(pair[0]);
 	close(pair[1]);
