@@ -981,14 +981,16 @@ typedef struct mayfly_fw_file {
 
 typedef struct mayfly_event {
 	size_t size;
-	const char *name; /* "first instruction", "console", "mark 7": as on the timeline */
+	const char *name; /* "running", "first instruction", "mark 7": as on the timeline */
 	uint64_t when_ns; /* CLOCK_MONOTONIC */
 } mayfly_event;
 
 /*
  * Called on one of the machine's threads, by several at once: quick; must not call the library, nor
  * make system calls that those threads may not (MAYFLY_MACHINE_NO_SECCOMP). To set a flag, or to
- * write(2) to a pipe, is fine; the first printf(3) of a process asks for more.
+ * write(2) to a pipe, is fine; the first printf(3) of a process asks for more. "running", "pause" and
+ * "end" come on the thread of mayfly_machine_run(), which may make any; mayfly_machine_interrupt()
+ * can be called at "running".
  */
 typedef void (*mayfly_machine_event_fn)(void *context, const mayfly_event *event);
 

@@ -148,6 +148,7 @@ static void run_threads(struct machine *m, uint64_t deadline, enum machine_stop 
 		r = worker_start(&m->loop_worker, &devices, &err);
 	if (r == 0) {
 		worker_give(&m->loop_worker, devices_main, m);
+		machine_event(m, "running");
 	} else {
 		machine_fail(m, &err);
 		loop_expect(m->loop, false);

@@ -159,6 +159,72 @@ static void run_to_mark(struct rig *r)
 	assert_int_equal(r->end.reason, MAYFLY_MACHINE_PAUSE);
 }
 
+/* --- Events ---------------------------------------------------------------------------- */
+
+struct seen {
+	struct rig *rig;
+	pthread_t caller;
+	int running, elsewhere;
+	bool interrupt;
+};
+
+static void see(void *context, const mayfly_event *event)
+{
+	struct seen *seen = context;
+
+	if (strcmp(event->name, "running") != 0)
+		return;
+	seen->running++;
+	seen->elsewhere += !pthread_equal(pthread_self(), seen->caller);
+	if (seen->interrupt)
+		mayfly_machine_interrupt(seen->rig->machine);
+}
+
+static void open_seen(struct rig *r, const struct code *c, struct seen *seen)
+{
+	mayfly_machine_options o;
+
+	rig_begin(r, c);
+	o = rig_options(r);
+	o.event = see;
+	o.event_context = seen;
+	seen->rig = r;
+	seen->caller = pthread_self();
+	rig_make(r, &o);
+}
+
+static void each_run_says_that_it_runs_on_its_callers_thread(void **state)
+{
+	struct code c = {.len = 0};
+	struct seen seen = {.running = 0};
+	struct rig r;
+
+	(void)state;
+	mark(&c);
+	exit_with(&c, 4);
+	open_seen(&r, &c, &seen);
+	assert_int_equal(seen.running, 0);
+	run_to_mark(&r);
+	assert_int_equal(seen.running, 1);
+	assert_ends(&r, MAYFLY_MACHINE_EXIT, 4);
+	assert_int_equal(seen.running, 2);
+	assert_int_equal(seen.elsewhere, 0);
+	rig_close(&r);
+}
+
+static void a_machine_can_be_interrupted_as_soon_as_it_runs(void **state)
+{
+	struct code c = {.len = 0};
+	struct seen seen = {.interrupt = true};
+	struct rig r;
+
+	(void)state;
+	EMIT(&c, "\xeb\xfe"); /* jmp to itself */
+	open_seen(&r, &c, &seen);
+	assert_int_equal(rig_run(&r, NULL), MAYFLY_E_INTERRUPTED);
+	rig_close(&r);
+}
+
 /* --- Ends ------------------------------------------------------------------------------ */
 
 static void exit_port_gives_the_status(void **state)
@@ -690,6 +756,8 @@ int main(void)
 		cmocka_unit_test(snapshot_of_a_machine_has_no_functions),
 		cmocka_unit_test(clones_differ_by_their_generation),
 		cmocka_unit_test(many_machines_run_at_once),
+		cmocka_unit_test(each_run_says_that_it_runs_on_its_callers_thread),
+		cmocka_unit_test(a_machine_can_be_interrupted_as_soon_as_it_runs),
 		cmocka_unit_test(child_may_free_it),
 		cmocka_unit_test(child_cannot_run_it),
 		cmocka_unit_test(callers_signals_stay_as_they_are),
