@@ -12,9 +12,10 @@ void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t size);
 
-static bool counting;
-static size_t left;
-static bool failed;
+/* Only the caller's allocations: other threads' come in any order. */
+static _Thread_local bool counting;
+static _Thread_local size_t left;
+static _Thread_local bool failed;
 
 static bool should_fail(void)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Makes memory run out at the n-th allocation. The test must be linked with
+ * Makes memory run out at the n-th allocation of the calling thread. The test must be linked with
  * -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc. A sweep:
  *
  *   for (size_t n = 1;; n++) {
