@@ -643,48 +643,54 @@ static void many_machines_run_at_once(void **state)
 	}
 }
 
+/* In a forked child, which must end with status 0. */
+static void in_child(struct rig *r, int (*deed)(struct rig *r))
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		alarm(60);
+		_exit(deed(r));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static int free_machine(struct rig *r)
+{
+	mayfly_machine_free(r->machine);
+	return 0;
+}
+
+static int cannot_run(struct rig *r)
+{
+	return rig_run(r, NULL) == MAYFLY_E_PROTOCOL ? 0 : 1;
+}
+
 /* Other ways to run are of no use any more, but freeing. */
 static void child_may_free_it(void **state)
 {
 	struct code c = {.len = 0};
 	struct rig r;
-	int status;
-	pid_t pid;
 
 	(void)state;
 	exit_with(&c, 4);
 	rig_open(&r, &c);
-	pid = fork();
-	if (pid == 0) {
-		alarm(60);
-		mayfly_machine_free(r.machine);
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	in_child(&r, free_machine);
 	assert_ends(&r, MAYFLY_MACHINE_EXIT, 4);
 	rig_close(&r);
 }
 
 static void child_cannot_run_it(void **state)
 {
-	mayfly_machine_end end = {.size = sizeof(end)};
 	struct code c = {.len = 0};
 	struct rig r;
-	int status;
-	pid_t pid;
 
 	(void)state;
 	exit_with(&c, 4);
 	rig_open(&r, &c);
-	pid = fork();
-	if (pid == 0) {
-		alarm(60);
-		_exit(mayfly_machine_run(r.machine, NULL, &end, NULL) == MAYFLY_E_PROTOCOL ? 0
-											   : 1);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	in_child(&r, cannot_run);
 	rig_close(&r);
 }
 
