@@ -11,6 +11,7 @@
 #   CI=1             `make check` installs the programs that it runs in VMs, too; else those that
 #                    are missing are skipped, by name (`tools/setup programs` installs them)
 #   FUZZ_SECONDS     how long `make fuzz` and `make check` run the fuzzer of system calls, the others a tenth; 60
+#   FUZZ_SEED        what they begin from: 1 in `make check`, 0 in `make fuzz`, which is another each time
 
 BUILD := build
 
@@ -59,7 +60,7 @@ lab: all
 
 fuzz:
 	@tools/setup --check build check
-	@tools/check --build $(BUILD) fuzz
+	@FUZZ_SEED=$(or $(FUZZ_SEED),0) tools/check --build $(BUILD) fuzz
 
 format:
 	@tools/format

@@ -94,6 +94,8 @@ static int make_room(struct mm *mm, size_t at)
 
 static void take_out(struct mm *mm, size_t at, size_t count)
 {
+	if (!count)
+		return; /* there may be no array yet */
 	memmove(mm->areas + at, mm->areas + at + count,
 		(mm->nareas - at - count) * sizeof(*mm->areas));
 	mm->nareas -= count;
