@@ -237,25 +237,27 @@ int sandbox_call(mayfly_sandbox *sb, const mayfly_function *fn, const mayfly_val
 {
 	bool outermost = sb->depth == 0;
 	uint64_t area_used = sb->area_used, area_base = sb->area_base;
-	int r = sandbox_check_call(sb, fn, err);
+	int r;
 
+	sandbox_fetch_line(sb);
+	r = sandbox_check_call(sb, fn, err);
 	if (r == 0)
 		r = marshal_check(fn, args, nargs, err);
-	if (r == 0)
-		r = put_args(sb, fn, args, nargs, err);
-	if (r < 0) {
-		sb->area_used = area_used;
+	if (r < 0)
 		return r;
-	}
-	sb->area_base = sb->area_used;
-	sb->calls++;
-	sb->depth++;
+	/* Before the arguments: its barrier would wait for their line. */
 	if (outermost)
 		sandbox_run_begin(sb);
-	r = sandbox_run(sb, FN_OP_RESULT, err);
+	r = put_args(sb, fn, args, nargs, err);
+	if (r == 0) {
+		sb->area_base = sb->area_used;
+		sb->calls++;
+		sb->depth++;
+		r = sandbox_run(sb, FN_OP_RESULT, err);
+		sb->depth--;
+	}
 	if (outermost)
 		sandbox_run_end(sb);
-	sb->depth--;
 	sb->area_used = area_used;
 	sb->area_base = area_base;
 	return r < 0 ? r : get_result(sb, fn, result, err);

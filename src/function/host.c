@@ -350,6 +350,7 @@ static int call_host(mayfly_sandbox *sb, const struct manifest_import *import,
 		return r;
 	}
 	sb->host_calls++;
+	sandbox_fetch_line(sb);
 	r = called(context, sb, c.args, c.nargs, &result, &problem);
 	if (!sb->poisoned && !sandbox_stop_requested(sb))
 		answer(sb, import, r, &result, &problem);

@@ -124,6 +124,15 @@ bool sandbox_stop_requested(const mayfly_sandbox *sb);
 void sandbox_run_begin(mayfly_sandbox *sb);
 void sandbox_run_end(mayfly_sandbox *sb);
 
+/*
+ * The call block's first line will be written soon. Under hot dispatch it is with the gate's CPU,
+ * which looks at it, and gets here while other things are done. (PREFETCHW: AMD64 vol. 3; a hint.)
+ */
+static inline void sandbox_fetch_line(const mayfly_sandbox *sb)
+{
+	__asm__ volatile("prefetchw %0" : : "m"(sb->call->op));
+}
+
 /* batch.c: mayfly_sandbox_call_many(). */
 int sandbox_call_many(mayfly_sandbox *sb, const mayfly_function *fn, mayfly_batch *batch,
 		      mayfly_error *err);
