@@ -363,9 +363,11 @@ static struct block *take(size_t size)
 /* The block of a payload that the caller says malloc gave. */
 static struct block *block_of(void *p, const char *function)
 {
-	struct block *b = block_at((char *)p - PAYLOAD);
-	bool inside = (uintptr_t)p % UNIT == 0 && heap.base && (char *)b >= heap.base &&
-		      (char *)b < heap.high - PAYLOAD;
+	uintptr_t at =
+		(uintptr_t)p - PAYLOAD; /* of anything: a pointer to there may not exist */
+	struct block *b = block_at((char *)at);
+	bool inside = (uintptr_t)p % UNIT == 0 && heap.base && at >= (uintptr_t)heap.base &&
+		      at < (uintptr_t)heap.high - PAYLOAD;
 
 	if (EXPECT_NOT(!inside || !header_is_whole(b)))
 		mayfly_abort(MAYFLY_ABORT_HEAP,

@@ -133,7 +133,8 @@ SIMPLE(cs_write, ".byte 0x8e, 0xc8")
 SIMPLE(far_return_to_ring_0, "push $0x8; lea 1f(%%rip), %%rax; push %%rax; lretq; 1:" ::: "rax")
 SIMPLE(far_return_to_nowhere, "push $0x7ff8; push $0; lretq")
 SIMPLE(far_return_to_null, "push $0; push $0; lretq")
-HARMLESS(far_call, "push $0x10; push $0; rex.W lcall *(%%rsp); add $16, %%rsp")
+/* rex.W lcall *(%rsp), which not every assembler knows */
+HARMLESS(far_call, "push $0x10; push $0; .byte 0x48, 0xff, 0x1c, 0x24; add $16, %%rsp")
 HARMLESS(gs_selectors, "xor %%ebx, %%ebx; 1: mov %%ebx, %%eax; mov %%eax, %%gs; add $8, %%ebx; "
 		       "cmp $0x80, %%ebx; jb 1b")
 HARMLESS(lar_lsl,
