@@ -280,7 +280,7 @@ static void check_gdb(const char *guest)
 	write_core(&b, temporary_path("core"));
 	run_gdb(guest, "-ex 'bt 3' -ex 'bt -6'", text, sizeof(text));
 	assert_contains(text, "#2 ");
-	assert_contains(text, "recurse (depth=0)");
+	assert_contains(text, "recurse (depth=");
 	box_restore(&b);
 
 	call(&b, "abort_with", mayfly_i32(3), mayfly_string("because"));

@@ -60,18 +60,21 @@ MAYFLY_EXPORT(write_constant, void);
 
 #define RET 0xc3
 
-static uint8_t data_code[16] = {RET};
+static volatile uint8_t data_code[16] = {1};
 
 static void execute_data(void)
 {
+	data_code[0] = RET;
 	((void (*)(void))(uintptr_t)data_code)();
 }
 MAYFLY_EXPORT(execute_data, void);
 
 static void execute_stack(void)
 {
-	volatile uint8_t code[16] = {RET};
+	volatile uint8_t code[16];
 
+	code[0] = RET;
+	__asm__ volatile("" : : "r"(code) : "memory");
 	((void (*)(void))(uintptr_t)code)();
 }
 MAYFLY_EXPORT(execute_stack, void);
@@ -118,6 +121,7 @@ static uint64_t one_large_frame(void)
 
 	frame[0] = 1;
 	frame[sizeof(frame) - 1] = 2;
+	__asm__ volatile("" : : "r"(frame) : "memory"); /* all of it is there */
 	return (uint64_t)frame[0] + frame[sizeof(frame) - 1];
 }
 MAYFLY_EXPORT(one_large_frame, u64);
@@ -363,7 +367,7 @@ static uint64_t exhaust_heap(void)
 	uint64_t n = 0;
 
 	for (;; n++) {
-		char *p = malloc((1u << 20) - 64);
+		char *volatile p = malloc((1u << 20) - 64);
 
 		if (!p)
 			return n;
