@@ -91,6 +91,8 @@ int snapshot_builder_put(struct snapshot_builder *b, uint64_t first, const uint8
 				b->npresent++;
 			bitmap_set(b->present, first + run);
 			run++;
+			if (b->end < first + run)
+				b->end = first + run;
 		}
 		r = write_all(b->fd, pages + i * PAGE_SIZE, (run - i) * PAGE_SIZE,
 			      (first + i) * PAGE_SIZE, err);
@@ -107,7 +109,7 @@ int snapshot_builder_finish(struct snapshot_builder *b, struct mayfly_snapshot *
 	struct snapshot_pages pages = {.fd = b->fd,
 				       .present = b->present,
 				       .npresent = b->npresent,
-				       .limit = b->guest->map.private_len,
+				       .limit = b->end * PAGE_SIZE,
 				       .extra = b->extra,
 				       .extra_len = b->extra_len};
 	int r;

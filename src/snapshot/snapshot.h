@@ -42,6 +42,7 @@ struct snapshot_builder {
 	int fd;
 	uint64_t *present;
 	uint64_t npresent;
+	uint64_t end;	/* the page behind the last that is present */
 	uint8_t *extra; /* owned: the kind's part, to be set before it is finished */
 	size_t extra_len;
 };
