@@ -110,7 +110,7 @@ int main(int argc, char **argv)
 	 * given, and makes none.
 	 */
 	setvbuf(stderr, buffer, _IOLBF, sizeof(buffer));
-	status = dispatch(argc, argv);
+	status = streams_are_open() ? dispatch(argc, argv) : STATUS_FAILED;
 	if (!stdout_is_complete() && status == STATUS_OK)
 		status = STATUS_FAILED;
 	return status;

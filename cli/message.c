@@ -183,9 +183,13 @@ char *bytes_text(char buf[GROUPED_SIZE], double bytes)
 
 bool stdout_is_complete(void)
 {
+	static bool said;
+
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return true;
-	complain("cannot write to standard output: %s", strerror(errno));
+	if (!said)
+		complain("cannot write to standard output: %s", strerror(errno));
+	said = true;
 	return false;
 }
 
@@ -227,7 +231,10 @@ void print_note(const char *line)
 bool streams_are_open(void)
 {
 	for (int fd = 0; fd < 3; fd++) {
-		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) {
+		/* Used the wrong way round it is as good as closed: EBADF. */
+		int mode = fd == STDIN_FILENO ? O_WRONLY : O_RDONLY;
+
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", mode) != fd) {
 			complain("cannot open /dev/null: %s", strerror(errno));
 			return false;
 		}

@@ -91,6 +91,33 @@ static int store(const struct option_spec *spec, const char *text, void *fields,
 	return MAYFLY_OK;
 }
 
+static const struct option_spec *spec_of(const struct verb *verb, int value)
+{
+	const struct option_spec *spec;
+
+	if (value >= FIRST_LONG_ONLY)
+		return option_at(verb, (size_t)(value - FIRST_LONG_ONLY));
+	for (size_t i = 0; (spec = option_at(verb, i)); i++)
+		if (spec->letter == value)
+			break;
+	return spec;
+}
+
+/* The first of at least two names that begin with `start`, or NULL. */
+static const char *two_that_begin(const char *const *names, size_t n, const char *start)
+{
+	const char *first = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		if (strncmp(names[i], start, strlen(start)) != 0)
+			continue;
+		if (first)
+			return first;
+		first = names[i];
+	}
+	return NULL;
+}
+
 /* Say what is wrong with the option that getopt_long() gave up on. */
 static void complain_unknown(const struct verb *verb, const char *word, int letter)
 {
@@ -100,7 +127,13 @@ static void complain_unknown(const struct verb *verb, const char *word, int lett
 	char bare[64];
 	size_t n = 0;
 
-	if (letter && strncmp(word, "--", 2) != 0) {
+	/* Within "-ab", `word` is the one before: only the letter says what it is about. */
+	if (letter == HELP_VALUE || letter >= FIRST_LONG_ONLY) {
+		usage_error(verb, "--%s takes no argument",
+			    letter == HELP_VALUE ? "help" : spec_of(verb, letter)->name);
+		return;
+	}
+	if (letter) {
 		usage_error(verb, "there is no option -%c", letter);
 		return;
 	}
@@ -109,14 +142,11 @@ static void complain_unknown(const struct verb *verb, const char *word, int lett
 			names[n++] = spec->name;
 	word += 2;
 	snprintf(bare, sizeof(bare), "%.*s", (int)strcspn(word, "="), word);
-	for (size_t i = 0; letter && (spec = option_at(verb, i)); i++) {
-		if (strcmp(spec->name, bare) == 0) {
-			usage_error(verb, "--%s takes no argument", bare);
-			return;
-		}
-	}
-	close = closest_name(bare, names, n);
+	close = two_that_begin(names, n, bare);
 	if (close)
+		usage_error(verb, "--%s could be --%s, and others: write more of it", bare,
+			    close);
+	else if ((close = closest_name(bare, names, n)))
 		usage_error(verb, "there is no option --%s (did you mean --%s?)", bare, close);
 	else
 		usage_error(verb, "there is no option --%s", bare);
@@ -158,18 +188,6 @@ static void make_tables(const struct verb *verb, struct getopt_tables *t)
 	t->longs[i].val = HELP_VALUE;
 }
 
-static const struct option_spec *spec_of(const struct verb *verb, int value)
-{
-	const struct option_spec *spec;
-
-	if (value >= FIRST_LONG_ONLY)
-		return option_at(verb, (size_t)(value - FIRST_LONG_ONLY));
-	for (size_t i = 0; (spec = option_at(verb, i)); i++)
-		if (spec->letter == value)
-			break;
-	return spec;
-}
-
 int options_parse(const struct verb *verb, int argc, char **argv, void *fields)
 {
 	struct getopt_tables tables = {.shorts = ""};
@@ -187,7 +205,8 @@ int options_parse(const struct verb *verb, int argc, char **argv, void *fields)
 			return OPTIONS_SHOWN;
 		}
 		if (value == ':') {
-			usage_error(verb, "%s needs an argument", argv[optind - 1]);
+			usage_error(verb, "--%s needs an argument",
+				    spec_of(verb, optopt)->name);
 			return OPTIONS_BAD;
 		}
 		spec = value == '?' ? NULL : spec_of(verb, value);

@@ -236,7 +236,8 @@ typedef struct mayfly_load_options {
  * Load a guest: a static or static-PIE x86-64 ELF file, whose exported functions were declared
  * with MAYFLY_EXPORT of mayfly_guest.h. The file is hostile input. `options` may be NULL.
  * Free with mayfly_snapshot_unref(). Errors: IO, FORMAT (which says what in the file is wrong),
- * UNSUPPORTED, TOO_LARGE (the image does not fit `memory`), INVALID, NOMEM.
+ * UNSUPPORTED, TOO_LARGE (the image does not fit `memory`), INVALID, NOMEM, HYPERVISOR (what it
+ * can do decides on what is loaded).
  */
 MAYFLY_API int mayfly_load_file(const char *path, const mayfly_load_options *options,
 				mayfly_snapshot **out, mayfly_error *err);
@@ -265,7 +266,7 @@ MAYFLY_API int mayfly_snapshot_save(const mayfly_snapshot *snap, const char *pat
  * sandboxes share its pages with the page cache. Of programs, memory is mapped unread, so only
  * damage to the rest is noticed. The file must not be changed or truncated while the snapshot lives (replacing
  * it by rename is fine). Errors: IO, FORMAT (damaged, truncated, not a snapshot), UNSUPPORTED
- * (another format version, or a CPU feature in use that this CPU lacks), NOMEM.
+ * (another format version, or a CPU feature in use that this CPU lacks), NOMEM, HYPERVISOR.
  */
 MAYFLY_API int mayfly_snapshot_open(const char *path, mayfly_snapshot **out, mayfly_error *err);
 
@@ -769,7 +770,9 @@ typedef struct mayfly_process_options {
 
 #define MAYFLY_PROCESS_OPTIONS_INIT                                                            \
 	{                                                                                      \
-		.size = sizeof(mayfly_process_options)                                         \
+		sizeof(mayfly_process_options), NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL,   \
+			0, NULL, 0, false, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL,     \
+			NULL, NULL, NULL                                                       \
 	}
 
 /*
@@ -1024,7 +1027,8 @@ typedef struct mayfly_machine_options {
 
 #define MAYFLY_MACHINE_OPTIONS_INIT                                                            \
 	{                                                                                      \
-		.size = sizeof(mayfly_machine_options)                                         \
+		sizeof(mayfly_machine_options), NULL, NULL, NULL, NULL, 0, 0, NULL, 0, NULL,   \
+			0, NULL, 0, NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL                \
 	}
 
 /*

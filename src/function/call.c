@@ -223,7 +223,9 @@ int sandbox_check_call(const mayfly_sandbox *sb, const mayfly_function *fn, mayf
 			    sb->fault.message);
 	if (fn->manifest != &sb->guest->manifest)
 		return fail(err, MAYFLY_E_INVALID,
-			    "%s is a function of another guest than the sandbox's (%s)",
+			    "%s is a function of another guest than the sandbox's (%s), or of "
+			    "another load or open of it: mayfly_snapshot_function() gives the "
+			    "sandbox's",
 			    fn->name, sb->inst.guest->name);
 	if (sb->depth >= sb->max_depth)
 		return fail(err, MAYFLY_E_LIMIT,

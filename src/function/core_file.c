@@ -233,6 +233,7 @@ int sandbox_write_core(mayfly_sandbox *sb, const char *path, mayfly_error *err)
 {
 	_cleanup_free_ struct notes *notes = malloc(sizeof(*notes));
 	_cleanup_close_ int fd = -1;
+	struct stat st;
 	int r;
 
 	if (!notes)
@@ -246,6 +247,10 @@ int sandbox_write_core(mayfly_sandbox *sb, const char *path, mayfly_error *err)
 	r = collect_notes(sb, notes, err);
 	if (r < 0)
 		return r;
+	/* Nothing but a file or a link to one makes room: not a device, a pipe, a socket. */
+	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
+		return fail(err, MAYFLY_E_IO,
+			    "%s: there is something that is not a regular file", path);
 	/*
 	 * A new file rather than what is there: not through somebody's link, not with its mode.
 	 */

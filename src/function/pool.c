@@ -27,7 +27,8 @@ struct mayfly_pool {
 	pthread_cond_t wanted;	/* the thread has something to do */
 	mayfly_sandbox **ready; /* a stack of `limit` places: the last used is warmest */
 	uint32_t nready;
-	uint32_t live; /* ready, lent, being made or restored */
+	uint32_t live;	 /* ready, lent, being made or restored */
+	uint32_t coming; /* of these, being made to be ready */
 	uint32_t lent;
 	uint64_t made;
 	uint64_t acquired;
@@ -57,7 +58,7 @@ static int make(mayfly_pool *pool, mayfly_sandbox **out, mayfly_error *err)
 static void put_ready(mayfly_pool *pool, mayfly_sandbox *sb)
 {
 	pool->ready[pool->nready++] = sb;
-	pthread_cond_signal(&pool->freed);
+	pthread_cond_broadcast(&pool->freed);
 }
 
 /* With the lock held, which it drops meanwhile. */
@@ -71,7 +72,7 @@ static int make_one_more(mayfly_pool *pool, mayfly_sandbox **out, mayfly_error *
 	pthread_mutex_lock(&pool->lock);
 	if (r < 0) {
 		pool->live--;
-		pthread_cond_signal(&pool->freed);
+		pthread_cond_broadcast(&pool->freed);
 	} else {
 		pool->made++;
 	}
@@ -82,8 +83,11 @@ static int make_one_more(mayfly_pool *pool, mayfly_sandbox **out, mayfly_error *
 static int make_ready(mayfly_pool *pool, mayfly_error *err)
 {
 	mayfly_sandbox *sb;
-	int r = make_one_more(pool, &sb, err);
+	int r;
 
+	pool->coming++;
+	r = make_one_more(pool, &sb, err);
+	pool->coming--;
 	if (r == 0)
 		put_ready(pool, sb);
 	return r;
@@ -227,8 +231,11 @@ int pool_fill(mayfly_pool *pool, uint32_t count, mayfly_error *err)
 	int r = 0;
 
 	pthread_mutex_lock(&pool->lock);
-	while (r == 0 && pool->nready < count && pool->live < pool->limit) {
-		r = make_ready(pool, err);
+	while (r == 0 && pool->nready < count && (pool->live < pool->limit || pool->coming)) {
+		if (pool->live < pool->limit)
+			r = make_ready(pool, err);
+		else
+			pthread_cond_wait(&pool->freed, &pool->lock);
 	}
 	pthread_mutex_unlock(&pool->lock);
 	return r;
@@ -243,6 +250,11 @@ static int wait_for_one(mayfly_pool *pool, uint64_t wait_ns, mayfly_error *err)
 	while (!pool->nready && pool->live >= pool->limit) {
 		struct timespec t = clock_timespec(until);
 
+		/* One that is about to be ready is no more a release than a new one. */
+		if (pool->coming) {
+			pthread_cond_wait(&pool->freed, &pool->lock);
+			continue;
+		}
 		if (!wait_ns || clock_now() >= until)
 			return fail(err, MAYFLY_E_LIMIT,
 				    "all %u sandboxes of the pool are lent out", pool->limit);
@@ -302,7 +314,7 @@ void pool_release(mayfly_pool *pool, mayfly_sandbox *sb)
 	pool->lent--;
 	if (r < 0) {
 		pool->live--;
-		pthread_cond_signal(&pool->freed);
+		pthread_cond_broadcast(&pool->freed);
 		pthread_cond_signal(&pool->wanted);
 	} else {
 		put_ready(pool, sb);

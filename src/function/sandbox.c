@@ -327,9 +327,8 @@ int sandbox_restore(mayfly_sandbox *sb, struct mayfly_snapshot *snap, mayfly_err
 			    "a sandbox cannot be restored from within a call in it");
 	if (snap && snap->guest != sb->inst.guest)
 		return fail(err, MAYFLY_E_INVALID,
-			    "the snapshot is of another guest (%s) than the sandbox (%s): "
-			    "spawn a new "
-			    "sandbox from it",
+			    "the snapshot is of another guest (%s), or of another load or "
+			    "open of it, than the sandbox (%s): spawn a new sandbox from it",
 			    snap->guest->name, sb->inst.guest->name);
 	if (snap)
 		set_bases(&sb->inst.setup, snap);

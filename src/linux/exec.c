@@ -192,6 +192,11 @@ static int load_image(struct process *p, struct image *image, uint64_t base, may
 		if (ph.p_type == PT_LOAD && ph.p_memsz)
 			r = map_segment(&p->mm, image, &ph);
 	}
+	if (r == -EFAULT)
+		return fail(err, MAYFLY_E_FORMAT,
+			    "%s: a segment ends behind the end of the file, which is truncated "
+			    "or damaged",
+			    image->path);
 	if (r < 0)
 		return fail_errno(err, r == -ENOMEM ? MAYFLY_E_TOO_LARGE : MAYFLY_E_FORMAT,
 				  (int)-r, "%s: loading it into %llu bytes of memory",

@@ -294,6 +294,9 @@ static int check_options(const mayfly_process_options *o, mayfly_error *err)
 	if (o->max_threads > MAX_THREADS)
 		return fail(err, MAYFLY_E_INVALID, "%u threads; at most %d", o->max_threads,
 			    MAX_THREADS);
+	if (o->max_files && o->max_files < 3)
+		return fail(err, MAYFLY_E_INVALID,
+			    "%u descriptors; the standard streams alone are 3", o->max_files);
 	if (o->max_files > MAX_FILES)
 		return fail(err, MAYFLY_E_INVALID, "%u descriptors; at most %u", o->max_files,
 			    MAX_FILES);

@@ -5,6 +5,7 @@
 #define SECTOR 512u
 
 #define SETUP_SECTS 0x1f1
+#define SYSSIZE 0x1f4	/* of the protected-mode part, in units of 16 bytes */
 #define BOOT_FLAG 0x1fe /* 0xaa55 */
 #define JUMP 0x200	/* a short jump over the header: its second byte says how long it is */
 #define HEADER 0x202	/* "HdrS" */
@@ -92,6 +93,13 @@ int bzimage_load(struct image *image, const uint8_t data[BZIMAGE_HEADER], const 
 			"file %llu",
 			(unsigned long long)start, (unsigned long long)image->len);
 	size = image->len - start;
+	if (size < 16 * (uint64_t)get32(data + SYSSIZE))
+		return fail(
+			err, MAYFLY_E_FORMAT,
+			"kernel: the bzImage is cut off: its parts have %llu bytes, the file "
+			"%llu",
+			(unsigned long long)(start + 16 * (uint64_t)get32(data + SYSSIZE)),
+			(unsigned long long)image->len);
 	span = get32(data + INIT_SIZE);
 	if (span < size)
 		span = size;

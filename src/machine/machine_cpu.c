@@ -173,6 +173,7 @@ static void handle_exit(struct machine_cpu *cpu, const struct hv_exit *exit)
 		timeline_exit(m->timeline, EXIT_OTHER, 0);
 		return;
 	case HV_EXIT_SHUTDOWN:
+		machine_event(m, "triple fault");
 		machine_stop(m, STOP_RESET);
 		return;
 	case HV_EXIT_MEMORY:
