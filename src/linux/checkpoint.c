@@ -378,7 +378,7 @@ int checkpoint_restore(struct process *p, const int fds[3], mayfly_error *err)
 	if (r == 0)
 		r = checkpoint_reset_mm(p, p->inst.snap, err);
 	if (r == 0)
-		r = load(p, p->inst.snap, true, NULL, err);
+		r = load(p, p->inst.snap, true, (const char *const *)p->kept.argv, err);
 	if (r < 0)
 		p->state = PROCESS_FAILED;
 	return r;

@@ -300,7 +300,6 @@ int checkpoint_reset_mm(struct process *p, struct mayfly_snapshot *snap, mayfly_
 	struct mm *mm = &p->mm;
 	int r;
 
-	mm_forget_areas(mm);
 	if (mm_unmap_remapped(mm, snap) < 0)
 		return fail(err, MAYFLY_E_NOMEM, "mapping a snapshot's memory again");
 	p->inst.host_pages = mm->host_wrote;

@@ -262,7 +262,7 @@ bool file_is_hosts(const struct file *file);
 /* The last reference of a watched file is gone: out of all epolls, before fd is closed. */
 void epoll_forget(struct file *file);
 /* Put another description, fd's, under the number file->fd, for all epolls too. 0 or -errno. */
-int epoll_exchange(struct file *file, int fd);
+int epoll_exchange(struct files *files, struct file *file, int fd);
 /* For checkpoint.c: each watch of an epoll; stops when `each` does not give 0. */
 struct epoll_watch_info {
 	int fd;		   /* of the guest, when it was added */

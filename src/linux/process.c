@@ -68,7 +68,7 @@ int task_new(struct process *p, uint64_t fs_base, struct task **out, mayfly_erro
 		t->tid = p->next_tid;
 		t->next = p->tasks;
 		p->tasks = t;
-		p->ntasks++;
+		__atomic_store_n(&p->ntasks, p->ntasks + 1, __ATOMIC_RELAXED);
 		/* The numbers of Linux wrap, too; who has one keeps it. */
 		do
 			p->next_tid = p->next_tid < PROCESS_TID_MAX ? p->next_tid + 1
@@ -98,7 +98,7 @@ void task_free(struct task *t)
 			break;
 		}
 	}
-	p->ntasks--;
+	__atomic_store_n(&p->ntasks, p->ntasks - 1, __ATOMIC_RELAXED);
 	p->ended_syscalls += t->syscalls;
 	task_cpu_end(t);
 	/* Whoever gets it next is not to be kicked for this one. */

@@ -117,6 +117,8 @@ struct task {
 	/* Interrupting it: see task_kick(). */
 	atomic_uint kicked; /* a futex word too */
 	int kick_fd;	    /* eventfd, readable while kicked */
+	/* Of the host, what task_poll() waits for: one, and 1; 0: nothing; UINT_MAX: several. */
+	atomic_uint waits_for;
 
 	struct sigtask sig; /* sigstate.h */
 	/* Under tasks_lock: see task_cpu_attach(). */
@@ -229,8 +231,10 @@ struct process {
 	/* Restorable: what files and file system are made of again. Owned. */
 	struct {
 		uint32_t flags, max_files;
-		mayfly_grant *grants;
+		mayfly_grant *grants; /* host: /proc/self/fd/N, N one of `roots` */
+		int *roots;
 		size_t ngrants;
+		char **argv; /* NULL: none were given */
 	} kept;
 
 	/* The caller's hooks. */
@@ -278,6 +282,11 @@ struct timespec deadline_left(const struct timespec *deadline);
 
 /* Any thread: have the task leave the VM or its wait soon, once, to look at what changed. */
 void task_kick(struct task *t);
+/*
+ * The same for all that may wait for the host's descriptor `fd`, which is another file description
+ * from now on; takes tasks_lock.
+ */
+void tasks_look_again(struct process *p, int fd);
 
 /* --- CPU time (sys_time.c) ---------------------------------------------------------------- */
 

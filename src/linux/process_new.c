@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/clock.h"
 #include "linux/checkpoint.h"
@@ -76,6 +77,33 @@ static int mount_system(struct process *p, mayfly_error *err)
 	return 0;
 }
 
+/*
+ * What the C libraries look up the names of loopback by, which is there without any grant: hosts(5),
+ * and nsswitch.conf(5), without which glibc before 2.35 asks name servers first, and only those.
+ */
+static const struct {
+	const char *path, *text;
+} name_files[] = {
+	{"/etc/hosts", "127.0.0.1 localhost\n"
+		       "::1 localhost ip6-localhost ip6-loopback\n"},
+	{"/etc/nsswitch.conf", "hosts: files dns\n"},
+};
+
+/* After all that is granted: what that has is not replaced, whatever it is. */
+static int mount_name_files(struct process *p, mayfly_error *err)
+{
+	struct stat st;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(name_files); i++) {
+		const char *path = name_files[i].path;
+
+		if (vfs_stat(p->vfs, NULL, path, AT_SYMLINK_NOFOLLOW, &st) == -ENOENT)
+			r = vfs_mount_text(p->vfs, name_files[i].text, path, err);
+	}
+	return r;
+}
+
 static bool is_root(const mayfly_grant *grant)
 {
 	return !strcmp(grant->guest ? grant->guest : grant->host, "/");
@@ -108,6 +136,8 @@ static int mount_all(struct process *p, const mayfly_process_options *o, mayfly_
 	for (size_t i = 0; r == 0 && i < o->ngrants; i++)
 		if (!o->grants[i].host || !is_root(&o->grants[i]))
 			r = mount_grant(p, &o->grants[i], err);
+	if (r == 0 && (o->flags & MAYFLY_PROCESS_SYSTEM))
+		r = mount_name_files(p, err);
 	return r;
 }
 
@@ -382,36 +412,77 @@ static int make_vm(struct process *p, const mayfly_process_options *o, mayfly_er
 	return 0;
 }
 
+/*
+ * What is granted is found once: the program may have write access where the path leads along,
+ * and would have the next life be granted something else. NULL: no memory.
+ */
+static char *keep_root(struct process *p, const char *host)
+{
+	int fd = open(host, O_PATH | O_CLOEXEC);
+	char path[32];
+
+	p->kept.roots[p->kept.ngrants] = fd;
+	if (fd < 0)
+		return strdup(host); /* mount_grant() complains */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return strdup(path);
+}
+
 /* What the surroundings are made of again at each restore. */
 static int keep_grants(struct process *p, const mayfly_process_options *o, mayfly_error *err)
 {
 	p->kept.flags = o->flags;
 	p->kept.max_files = o->max_files;
 	p->kept.grants = calloc(o->ngrants + 1, sizeof(*p->kept.grants));
-	if (!p->kept.grants)
+	p->kept.roots = calloc(o->ngrants + 1, sizeof(*p->kept.roots));
+	if (!p->kept.grants || !p->kept.roots)
 		return fail(err, MAYFLY_E_NOMEM, "no memory for a process");
 	for (size_t i = 0; i < o->ngrants; i++) {
 		const mayfly_grant *from = &o->grants[i];
-		mayfly_grant *to = &p->kept.grants[i];
+		mayfly_grant *to = &p->kept.grants[p->kept.ngrants];
 
 		if (!from->host)
 			continue; /* mount_grant() complains */
-		to->host = strdup(from->host);
+		to->host = keep_root(p, from->host);
 		to->guest = strdup(from->guest ? from->guest : from->host);
 		to->flags = from->flags;
-		p->kept.ngrants = i + 1;
+		p->kept.ngrants++;
 		if (!to->host || !to->guest)
 			return fail(err, MAYFLY_E_NOMEM, "no memory for a process");
 	}
 	return 0;
 }
 
-static void free_grants(struct process *p)
+/* What was given with the snapshot is given with each restore. */
+static int keep_arguments(struct process *p, const char *const *argv, mayfly_error *err)
 {
+	size_t count = 0;
+
+	while (argv && argv[count])
+		count++;
+	if (!count)
+		return 0;
+	p->kept.argv = calloc(count + 1, sizeof(*p->kept.argv));
+	for (size_t i = 0; p->kept.argv && i < count; i++) {
+		p->kept.argv[i] = strdup(argv[i]);
+		if (!p->kept.argv[i])
+			return fail(err, MAYFLY_E_NOMEM, "no memory for a process");
+	}
+	return p->kept.argv ? 0 : fail(err, MAYFLY_E_NOMEM, "no memory for a process");
+}
+
+static void free_kept(struct process *p)
+{
+	for (char **arg = p->kept.argv; arg && *arg; arg++)
+		free(*arg);
+	free(p->kept.argv);
 	for (size_t i = 0; i < p->kept.ngrants; i++) {
 		free((char *)(uintptr_t)p->kept.grants[i].host);
 		free((char *)(uintptr_t)p->kept.grants[i].guest);
+		if (p->kept.roots[i] >= 0)
+			close(p->kept.roots[i]);
 	}
+	free(p->kept.roots);
 	free(p->kept.grants);
 }
 
@@ -437,6 +508,8 @@ static int make_surroundings(struct process *p, const mayfly_process_options *o,
 			return r;
 	}
 	r = p->restorable ? keep_grants(p, o, err) : 0;
+	if (r == 0 && p->restorable && o->snapshot)
+		r = keep_arguments(p, o->argv, err);
 	if (r == 0)
 		r = mount_all(p, o, err);
 	if (r < 0)
@@ -465,8 +538,13 @@ int process_renew(struct process *p, const int fds[3], mayfly_error *err)
 		.flags = p->kept.flags, .grants = p->kept.grants, .ngrants = p->kept.ngrants};
 	int r;
 
+	/* What only messages or mappings hold is charged, and watched, as other files are: first. */
+	sockets_end(p);
+	mm_forget_areas(&p->mm);
 	free_surroundings(p);
 	memset(&p->files, 0, sizeof(p->files));
+	p->mm.peak = atomic_load(&p->mm.charged);
+	p->attr = (struct process_attr){.personality = 0};
 	p->wall_used = 0;
 	p->ended_cpu_ns = 0;
 	p->ended_user_ns = 0;
@@ -526,7 +604,7 @@ void process_free(struct process *p)
 	sockets_end(p);
 	free_surroundings(p);
 	signals_fini(p);
-	free_grants(p);
+	free_kept(p);
 	netpolicy_free(p->net);
 	for (uint32_t n = 1; n < PROG_MAX_VCPUS; n++)
 		hv_vcpu_free(p->vcpus[n]);

@@ -226,6 +226,7 @@ static int send_locked(struct process *p, struct task *t, const struct guest_sig
 		       uint64_t timer)
 {
 	int signo = info->signo, r;
+	bool watched;
 
 	cancel_opposite(p, signo);
 	if (is_ignored(p, t, signo))
@@ -233,10 +234,14 @@ static int send_locked(struct process *p, struct task *t, const struct guest_sig
 	r = append(&p->sig, t ? &t->sig.pending : &p->sig.pending, info, timer);
 	if (r < 0)
 		return r;
-	signalfds_wake(&p->sig, signo);
+	watched = signalfds_wake(&p->sig, signo);
+	/*
+	 * That a signalfd was readable may be over before the task comes to see it: others who
+	 * wait for it, and are not meant, put it right.
+	 */
 	if (!t)
 		wake_one(p, SIG_BIT(signo), NULL);
-	else if (wants(t, SIG_BIT(signo)))
+	else if (watched || wants(t, SIG_BIT(signo)))
 		task_kick(t);
 	return 0;
 }
@@ -708,6 +713,10 @@ int signals_load(struct process *p, struct reader *r)
 
 void signals_save_task(struct task *t, struct writer *w)
 {
+	struct sigprocess *sig = &t->process->sig;
+
+	/* Timers go on while the process is paused, and signals come from outside. */
+	pthread_mutex_lock(&sig->lock);
 	put_u64(w, t->sig.mask);
 	put_u64(w, t->sig.saved_mask);
 	put_u64(w, t->sig.has_saved_mask);
@@ -715,6 +724,7 @@ void signals_save_task(struct task *t, struct writer *w)
 	put_u64(w, t->sig.alt_size);
 	put_u64(w, t->sig.alt_flags);
 	put_pending(w, &t->sig.pending);
+	pthread_mutex_unlock(&sig->lock);
 }
 
 int signals_load_task(struct task *t, struct reader *r)

@@ -161,8 +161,9 @@ bool signal_take(struct task *t, uint64_t set, struct guest_siginfo *info);
 int signal_mask_push(struct task *t, uint64_t va, uint64_t size);
 void signal_mask_pop(struct task *t, bool interrupted);
 
-/* sys_event.c: `signal` was queued: wake those who wait on a signalfd for it. Under the lock. */
-void signalfds_wake(struct sigprocess *sig, int signal);
+/* sys_event.c: `signal` was queued: wake those who wait on a signalfd for it. Whether there is such
+ * a signalfd. Under the lock. */
+bool signalfds_wake(struct sigprocess *sig, int signal);
 
 /*
  * Before the guest goes on: take the next signal, act as its action says: make a frame and

@@ -76,6 +76,7 @@ static int socket_attach(struct process *p, int fd, struct file **out)
 	}
 	pthread_mutex_init(&sock->lock, NULL);
 	sock->loopback = loopback_get(lb);
+	sock->process = p;
 	sock->net = p->net;
 	sock->far = -1;
 	file->private_data = sock;
@@ -196,11 +197,38 @@ int socket_wrap(struct process *p, const struct file *like, int fd, bool host,
 
 int socket_replace(struct file *file, int fd)
 {
-	/* Whoever waits for the old description keeps it until he looks again. */
-	int r = epoll_exchange(file, fd);
+	struct process *p = socket_of(file)->process;
+	int r = epoll_exchange(&p->files, file, fd);
 
 	close(fd);
+	/* Whoever waits for the old description would do so for ever. */
+	if (r == 0)
+		tasks_look_again(p, file->fd);
 	return r == -EMFILE ? -ENFILE : r;
+}
+
+/*
+ * It leaves where it is published, with all whom it could answer there. The name stays its own
+ * among the guest's.
+ */
+static void leave_publication(struct file *file)
+{
+	struct socket *sock = socket_of(file);
+	struct socket_name name;
+
+	if (sock->published == 0)
+		return;
+	if (sock->bound_recorded)
+		netpolicy_unbound(sock->net, sock->published, file->type);
+	sock->bound_recorded = false;
+	sock->published = 0;
+	sock->npeers = sock->next_peer = 0;
+	name = sock->endpoint->name;
+	endpoint_close(sock->loopback, sock->endpoint);
+	sock->endpoint = NULL;
+	/* Else it is given another, as one that had none. */
+	if (inet_take_name(file, &name, sock->far) == 0)
+		sock->far = -1;
 }
 
 int socket_go_private(struct file *file)
@@ -227,6 +255,7 @@ int socket_go_private(struct file *file)
 	sock->state = SOCKET_FRESH;
 	sock->shut_write = sock->lost = false;
 	sock->local.len = sock->peer.len = 0;
+	leave_publication(file);
 	return 0;
 }
 
@@ -286,6 +315,7 @@ int socket_wait(struct task *t, int fd, short events, int64_t timeout, struct so
 		return -EAGAIN;
 	if (r != -EINTR)
 		return r;
-	/* sock_intr_errno() */
-	return timeout != 0 ? -EINTR : -ERESTARTSYS;
+	/* sock_intr_errno(); what wakes the task without a signal for it is not to be seen. */
+	return timeout != 0 && (signal_pending_set(t) & ~t->sig.mask) != 0 ? -EINTR
+									   : -ERESTARTSYS;
 }

@@ -397,6 +397,7 @@ static int connect_datagram(struct task *t, struct file *file, const struct sock
 		return -errno;
 	sock->state = SOCKET_CONNECTED;
 	sock->peer = to;
+	sock->alone = false;
 	return 0;
 }
 
@@ -421,18 +422,25 @@ static void remember_peer(struct socket *sock, const struct socket_name *name)
 		sock->npeers++;
 }
 
+/* Whether the host's socket is connected to `name`: its own name of who is published here, too. */
+static bool is_host_peer(const struct file *file, const struct socket_name *name)
+{
+	struct socket_name peer = {.len = sizeof(peer.address)};
+
+	return getpeername(file->fd, (struct sockaddr *)&peer.address, &peer.len) == 0 &&
+	       socket_name_equal(&peer, name);
+}
+
 bool inet_accepts_from(struct file *file, const struct socket_name *name)
 {
 	struct socket *sock = socket_of(file);
 
-	/* A connected socket gets only what its peer sent: the kernel sees to that. */
-	if (sock->state == SOCKET_CONNECTED)
-		return true;
 	if (name->len == 0)
 		return false;
 	if (sock->published != 0)
 		remember_peer(sock, name);
-	return sock->published != 0 || permitted(sock, name);
+	return sock->published != 0 || permitted(sock, name) ||
+	       (sock->state == SOCKET_CONNECTED && is_host_peer(file, name));
 }
 
 /* Under the lock. */

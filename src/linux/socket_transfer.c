@@ -36,9 +36,10 @@ static void look_locked(const struct file *file, struct view *view)
 	view->peer.len = 0;
 	if (sock->framed && file->domain != AF_UNIX && sock->state == SOCKET_CONNECTED)
 		view->peer = sock->peer;
-	/* The kernel sees to it that a connected socket of the host's hears its peer only. */
+	/* The kernel sees to it that a socket of the host's hears its peer only, once connected. */
 	view->filtered = file->type == SOCK_DGRAM && file->domain != AF_UNIX &&
-			 (sock->host ? sock->state != SOCKET_CONNECTED : view->peer.len != 0);
+			 (sock->host ? sock->state != SOCKET_CONNECTED || !sock->alone
+				     : view->peer.len != 0);
 	view->receive_timeout = sock->receive_timeout;
 	view->send_timeout = sock->send_timeout;
 }
@@ -440,6 +441,8 @@ static int64_t receive_welcome(struct file *file, struct message *m, const struc
 	for (unsigned strangers = 0; view->filtered && strangers < STRANGERS_MAX; strangers++) {
 		int welcome = next_is_welcome(file, view);
 
+		if (welcome == -EAGAIN && view->host)
+			socket_of(file)->alone = view->state == SOCKET_CONNECTED;
 		if (welcome < 0)
 			return welcome;
 		if (welcome)

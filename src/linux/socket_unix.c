@@ -100,8 +100,12 @@ static int bind_host(struct file *file, int dir, const char *base)
 	if ((r = socket_go_host(file, AF_UNIX)) < 0)
 		return r;
 	/* bind(2) makes the last component: it does not follow it. */
-	if (bind(file->fd, (const struct sockaddr *)&name.address, name.len) < 0)
-		return -errno;
+	if (bind(file->fd, (const struct sockaddr *)&name.address, name.len) < 0) {
+		r = -errno;
+		/* It may still get a name of the program's own, and talk to such. */
+		(void)socket_go_private(file);
+		return r;
+	}
 	sock->bound_path = true;
 	return 0;
 }

@@ -41,6 +41,7 @@ enum socket_state {
 
 struct socket {
 	pthread_mutex_t lock;
+	struct process *process;   /* borrowed */
 	struct loopback *loopback; /* counted */
 	struct netpolicy *net;	   /* borrowed from the process; NULL: none */
 	enum socket_state state;
@@ -60,7 +61,8 @@ struct socket {
 	uint16_t published;  /* of the host: bound to the publication of this port; 0: not */
 	bool bound_recorded; /* netpolicy_bound() was called */
 	bool bound_path;     /* of the host: bound to a name in a directory */
-	bool own;	     /* of the host, Unix: the other end is this process's, too */
+	bool alone; /* of the host, UDP, connected: all that came before was taken out */
+	bool own;   /* of the host, Unix: the other end is this process's, too */
 
 	int64_t receive_timeout, send_timeout; /* ns; 0: none */
 	int linger[2];			       /* struct linger */

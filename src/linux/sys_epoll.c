@@ -177,12 +177,11 @@ void epoll_forget(struct file *file)
 	pthread_mutex_unlock(&files->watch_lock);
 }
 
-int epoll_exchange(struct file *file, int fd)
+int epoll_exchange(struct files *files, struct file *file, int fd)
 {
-	struct files *files = atomic_load(&file->owner);
 	int r = 0;
-	if (files != NULL)
-		pthread_mutex_lock(&files->watch_lock);
+	/* Without watches too: another thread may be about to add the first. */
+	pthread_mutex_lock(&files->watch_lock);
 	/* Before: a description that another thread waits for lives on, with its watches. */
 	for (struct epoll_watch *w = file->watches; w != NULL; w = w->next_of_file)
 		(void)host_control(w, EPOLL_CTL_DEL);
@@ -193,8 +192,7 @@ int epoll_exchange(struct file *file, int fd)
 			(void)dup3(fd, w->host_fd, O_CLOEXEC);
 		(void)host_control(w, EPOLL_CTL_ADD);
 	}
-	if (files != NULL)
-		pthread_mutex_unlock(&files->watch_lock);
+	pthread_mutex_unlock(&files->watch_lock);
 	return r;
 }
 

@@ -152,13 +152,17 @@ static void unwake(const struct file *file)
 		return; /* it was not readable */
 }
 
-void signalfds_wake(struct sigprocess *sig, int signal)
+bool signalfds_wake(struct sigprocess *sig, int signal)
 {
+	bool any = false;
 	for (const struct file *file = sig->signalfds; file != NULL;
 	     file = file->next_signalfd) {
-		if ((file->sigmask & SIG_BIT(signal)) != 0)
+		if ((file->sigmask & SIG_BIT(signal)) != 0) {
 			wake(file);
+			any = true;
+		}
 	}
+	return any;
 }
 
 void signalfd_refresh(struct task *t, struct file *file)

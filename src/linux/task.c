@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A task: the loop around its vCPU, waiting, and being kicked out of either. */
 #include <errno.h>
+#include <limits.h>
 #include <linux/futex.h>
 #include <signal.h>
 #include <string.h>
@@ -111,19 +112,13 @@ struct timespec deadline_left(const struct timespec *deadline)
 	return left;
 }
 
-int task_poll(struct task *t, struct pollfd *fds, nfds_t n, const struct timespec *deadline)
+/* Until one of all[n] is ready, or all[n], which is what a kick writes to: -EINTR. */
+static int poll_all(struct task *t, struct pollfd *all, nfds_t n,
+		    const struct timespec *deadline)
 {
-	_cleanup_free_ struct pollfd *many = n > FEW_FDS ? calloc(n + 1, sizeof(*many)) : NULL;
-	struct pollfd few[FEW_FDS + 1], *all = n > FEW_FDS ? many : few;
-	int r;
-
-	if (!all)
-		return -ENOMEM;
-	if (n)
-		memcpy(all, fds, n * sizeof(*fds));
-	all[n] = (struct pollfd){.fd = t->kick_fd, .events = POLLIN};
 	for (;;) {
 		struct timespec left;
+		int r;
 
 		if (deadline)
 			left = deadline_left(deadline);
@@ -135,16 +130,47 @@ int task_poll(struct task *t, struct pollfd *fds, nfds_t n, const struct timespe
 		if (r < 0)
 			return -errno;
 		if (!all[n].revents)
-			break;
+			return r;
 		if (--r > 0)
-			break;
+			return r;
 		if (atomic_load(&t->kicked))
 			return -EINTR;
 		drain_kicks(t); /* of a kick that was taken before */
 	}
+}
+
+int task_poll(struct task *t, struct pollfd *fds, nfds_t n, const struct timespec *deadline)
+{
+	_cleanup_free_ struct pollfd *many = n > FEW_FDS ? calloc(n + 1, sizeof(*many)) : NULL;
+	struct pollfd few[FEW_FDS + 1], *all = n > FEW_FDS ? many : few;
+	int r;
+
+	if (!all)
+		return -ENOMEM;
 	if (n)
+		memcpy(all, fds, n * sizeof(*fds));
+	all[n] = (struct pollfd){.fd = t->kick_fd, .events = POLLIN};
+	/* Before ppoll(2) looks up what the descriptors are: see tasks_look_again(). */
+	if (n)
+		atomic_store(&t->waits_for, n == 1 ? (unsigned)fds[0].fd + 1 : UINT_MAX);
+	r = poll_all(t, all, n, deadline);
+	if (n)
+		atomic_store(&t->waits_for, 0);
+	if (n && r >= 0)
 		memcpy(fds, all, n * sizeof(*fds));
 	return r;
+}
+
+void tasks_look_again(struct process *p, int fd)
+{
+	pthread_mutex_lock(&p->tasks_lock);
+	for (struct task *t = p->tasks; t; t = t->next) {
+		unsigned waits_for = atomic_load(&t->waits_for);
+
+		if (waits_for == (unsigned)fd + 1 || waits_for == UINT_MAX)
+			task_kick(t);
+	}
+	pthread_mutex_unlock(&p->tasks_lock);
 }
 
 int task_wait_fd(struct task *t, int fd, short events, const struct timespec *deadline)

@@ -147,6 +147,31 @@ static int open_root(struct vfs_mount *m, const char *host, mayfly_error *err)
 	return MAYFLY_OK;
 }
 
+/* What is mounted, wherever that is. */
+struct source {
+	enum vfs_mount_kind kind;
+	const char *host;
+	const char *text; /* MEMORY: of a file, which it then is */
+	bool writable;
+};
+
+/* A mount that is a file, in memory. */
+static int new_file(struct vfs_mount *m, const char *text)
+{
+	struct vfs *vfs = m->vfs;
+	int r = -ENOMEM;
+
+	m->is_file = true;
+	pthread_rwlock_wrlock(&vfs->lock);
+	m->root = memnode_new_locked(m, S_IFREG | 0644);
+	if (m->root) {
+		m->root->nlink = 1;
+		r = memdata_set_locked(m->root, (const uint8_t *)text, strlen(text));
+	}
+	pthread_rwlock_unlock(&vfs->lock);
+	return r;
+}
+
 static int new_root(struct vfs_mount *m)
 {
 	struct vfs *vfs = m->vfs;
@@ -217,13 +242,6 @@ static void mount_attach(struct vfs *vfs, struct vfs_mount *m, struct vfs_mount 
 	vfs->root = m;
 }
 
-/* What is mounted, wherever that is. */
-struct source {
-	enum vfs_mount_kind kind;
-	const char *host;
-	bool writable;
-};
-
 /* `guest`: canonical, without a slash at the end; its directory is in `parent`. */
 static int mount_at(struct vfs *vfs, struct vfs_mount *parent, const struct source *from,
 		    const char *guest, mayfly_error *err)
@@ -236,7 +254,7 @@ static int mount_at(struct vfs *vfs, struct vfs_mount *parent, const struct sour
 	if (from->kind == VFS_HOST || from->kind == VFS_OVERLAY)
 		r = open_root(m, from->host, err);
 	if (r == MAYFLY_OK && from->kind != VFS_HOST && from->kind != VFS_PROC) {
-		r = new_root(m);
+		r = from->text ? new_file(m, from->text) : new_root(m);
 		if (r < 0)
 			r = mount_error(err, r, guest);
 	}
@@ -406,10 +424,9 @@ static int mount_in(struct vfs *vfs, struct place *at, const struct source *from
 	return mount_at(vfs, at->mount, from, path, err);
 }
 
-int vfs_mount(struct vfs *vfs, enum vfs_mount_kind kind, const char *host, const char *guest,
-	      bool writable, mayfly_error *err)
+static int mount_source(struct vfs *vfs, const struct source *from, const char *guest,
+			mayfly_error *err)
 {
-	const struct source from = {kind, host, writable};
 	_cleanup_free_ char *copy = strdup(guest);
 	struct place at = {0};
 	char *last = NULL;
@@ -421,12 +438,27 @@ int vfs_mount(struct vfs *vfs, enum vfs_mount_kind kind, const char *host, const
 		return fail(err, MAYFLY_E_INVALID,
 			    "%s: where it is mounted must be an absolute path", guest);
 	if (guest[strspn(guest, "/")] == '\0')
-		return mount_at(vfs, NULL, &from, "", err);
+		return mount_at(vfs, NULL, from, "", err);
 	r = find_place(vfs, copy, &at, &last, err);
 	if (r == MAYFLY_OK)
-		r = mount_in(vfs, &at, &from, last, err);
+		r = mount_in(vfs, &at, from, last, err);
 	memnode_put(at.node);
 	return r;
+}
+
+int vfs_mount(struct vfs *vfs, enum vfs_mount_kind kind, const char *host, const char *guest,
+	      bool writable, mayfly_error *err)
+{
+	const struct source from = {.kind = kind, .host = host, .writable = writable};
+
+	return mount_source(vfs, &from, guest, err);
+}
+
+int vfs_mount_text(struct vfs *vfs, const char *text, const char *guest, mayfly_error *err)
+{
+	const struct source from = {.kind = VFS_MEMORY, .text = text};
+
+	return mount_source(vfs, &from, guest, err);
 }
 
 /* --- Files -------------------------------------------------------------------------------- */

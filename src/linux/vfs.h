@@ -4,7 +4,7 @@
  *
  *   host      a directory (or file) of the host, read-only or writable
  *   overlay   the same, with writes kept in memory
- *   memory    memfs: /tmp, /dev/shm, and the directories that lead to mounts
+ *   memory    memfs: /tmp, /dev/shm, the directories that lead to mounts, files of our own
  *   dev, proc a fixed few nodes
  *
  * Names are walked here, one component after the other, in the guest's own namespace, so that
@@ -51,6 +51,8 @@ void vfs_free(struct vfs *vfs);
  */
 int vfs_mount(struct vfs *vfs, enum vfs_mount_kind kind, const char *host, const char *guest,
 	      bool writable, mayfly_error *err);
+/* The same of a file in memory that has this text, and is not to be written to. */
+int vfs_mount_text(struct vfs *vfs, const char *text, const char *guest, mayfly_error *err);
 
 /* The current directory. Errors: -ENOENT, ... */
 int vfs_chdir(struct vfs *vfs, const char *path);

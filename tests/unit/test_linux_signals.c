@@ -185,6 +185,26 @@ static void a_signal_to_a_task_is_its_own(void **state)
 	assert_int_equal(signal_send_tid(f->p, 4711, &info), -ESRCH);
 }
 
+/* It may wait on a signalfd, which another one that does so may find readable and put right. */
+static void a_task_whose_signal_a_signalfd_takes_is_kicked(void **state)
+{
+	struct sigtest *f = *state;
+	struct task *other = fake_task(f->p, PROCESS_PID + 1);
+	struct guest_siginfo info = sigtest_info(SIGUSR1);
+	struct file *file = signalfd_new(f->p, SIG_BIT(SIGUSR1), 0);
+
+	assert_non_null(file);
+	f->t->sig.mask = other->sig.mask = SIG_BIT(SIGUSR1) | SIG_BIT(SIGUSR2);
+	info.signo = SIGUSR2;
+	assert_int_equal(signal_send_tid(f->p, PROCESS_PID + 1, &info), 0);
+	assert_int_equal(other->kicked, 0);
+	info.signo = SIGUSR1;
+	assert_int_equal(signal_send_tid(f->p, PROCESS_PID + 1, &info), 0);
+	assert_int_equal(other->kicked, 1);
+	assert_int_equal(f->t->kicked, 0);
+	file_put(file);
+}
+
 /* --- Default actions ---------------------------------------------------------------------- */
 
 static void default_action_ends_the_process(void **state)
@@ -572,6 +592,7 @@ int main(void)
 		T(blocking_hands_it_over),
 		T(a_task_that_ends_hands_it_over),
 		T(a_signal_to_a_task_is_its_own),
+		T(a_task_whose_signal_a_signalfd_takes_is_kicked),
 		T(default_action_ends_the_process),
 		T(a_fault_that_nobody_handles_says_where),
 		T(a_forced_signal_cannot_be_blocked_or_ignored),

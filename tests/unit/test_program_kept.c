@@ -16,6 +16,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -280,6 +281,198 @@ static void only_what_the_host_writes_is_noted(void **state)
 	process_free(p);
 }
 
+/* --- What a life leaves to the next ------------------------------------------------------------- */
+
+static void mapped_files_are_paid_for_in_one_life_only(void **state)
+{
+	static const uint64_t calls[][7] = {
+		{SYS_memfd_create, NAME, 0},
+		{SYS_ftruncate, ACCEPTED, 1 << 20},
+		{SYS_mmap, 0, 1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, ACCEPTED, 0},
+	};
+	struct process *p = program_continued(&tree, snap);
+	uint64_t charged = p->mm.charged;
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(program_run(p, calls, ARRAY_SIZE(calls)).status, 7);
+		assert_true(p->mm.charged >= charged + (1 << 20));
+		program_restore(p);
+		assert_int_equal(p->mm.charged, charged);
+	}
+	process_free(p);
+}
+
+/* A message that holds the socket that it waits in, an epoll, a listener, a file of 1 MiB. */
+static void put_message(struct process *p)
+{
+	const uint64_t control[] = {
+		CMSG_LEN(4 * sizeof(int)), SOL_SOCKET | (uint64_t)SCM_RIGHTS << 32,
+		PAIR_A | (uint64_t)EPOLL << 32, LISTENER | (uint64_t)ACCEPTED << 32};
+	const uint64_t header[] = {0, 0, RESULT + 0x40, 1, RESULT + 0x80, sizeof(control), 0};
+	const uint64_t iov[] = {HELLO, 6};
+
+	mm_write(&p->mm, RESULT, header, sizeof(header));
+	mm_write(&p->mm, RESULT + 0x40, iov, sizeof(iov));
+	mm_write(&p->mm, RESULT + 0x80, control, sizeof(control));
+}
+
+static void files_in_messages_end_with_their_life(void **state)
+{
+	static const uint64_t calls[][7] = {
+		{SYS_memfd_create, NAME, 0},
+		{SYS_ftruncate, ACCEPTED, 1 << 20},
+		{SYS_sendmsg, PAIR_B, RESULT, 0},
+	};
+	struct process *p = program_continued(&tree, snap);
+	uint64_t charged = p->mm.charged;
+	uint32_t watches = p->files.watches;
+	unsigned fds = program_open_fds();
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		put_message(p);
+		assert_int_equal(program_run(p, calls, ARRAY_SIZE(calls)).status, 7);
+		program_restore(p);
+		assert_int_equal(p->mm.charged, charged);
+		assert_int_equal(p->files.watches, watches);
+		assert_int_equal(program_open_fds(), fds);
+	}
+	process_free(p);
+}
+
+static void a_restore_gives_the_arguments_again(void **state)
+{
+	static const char *const argv[] = {"kept", "argument", NULL};
+	static const uint64_t calls[][7] = {{PROG_SYS_READY, RESULT}};
+	mayfly_process_options o = program_options(&tree);
+	uint64_t told[2], argument;
+	struct process *p;
+
+	(void)state;
+	o.program = o.cwd = NULL;
+	o.snapshot = snap;
+	o.argv = argv;
+	o.flags |= MAYFLY_PROCESS_RESTORABLE;
+	assert_int_equal(process_new(&hv_mock, &o, &p, NULL), 0);
+	for (int i = 0; i < 2; i++) {
+		if (i)
+			program_restore(p);
+		assert_int_equal(program_run(p, calls, ARRAY_SIZE(calls)).status, 7);
+		assert_int_equal(mm_get(&p->mm, &told, RESULT), 0);
+		assert_int_equal(told[0], 2);
+		assert_int_equal(mm_get(&p->mm, &argument, told[1] + 8), 0);
+		assert_true(program_holds(p, argument, "argument"));
+	}
+	process_free(p);
+}
+
+static void what_one_life_was_told_the_next_does_not_know(void **state)
+{
+	static const uint64_t calls[][7] = {
+		{SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0},
+		{SYS_mmap, 0, 4 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		 UINT64_MAX, 0},
+	};
+	struct process *p = program_continued(&tree, snap);
+	const uint64_t peak = p->mm.peak;
+
+	(void)state;
+	assert_int_equal(program_run(p, calls, ARRAY_SIZE(calls)).status, 7);
+	assert_true(p->attr.no_new_privs);
+	program_restore(p);
+	assert_false(p->attr.no_new_privs);
+	assert_int_equal(p->mm.peak, peak);
+	process_free(p);
+}
+
+static void a_restore_grants_what_was_granted_at_first(void **state)
+{
+	static const uint64_t first[][7] = {
+		{SYS_rename, PROGRAM_DATA + 0x3000, PROGRAM_DATA + 0x3040},
+		{SYS_symlink, PROGRAM_DATA + 0x3100, PROGRAM_DATA + 0x3000},
+	};
+	static const uint64_t second[][7] = {
+		{SYS_open, PROGRAM_DATA + 0x30c0, 0},
+		{SYS_read, ACCEPTED, RESULT + 0x100, 10},
+		{SYS_open, PROGRAM_DATA + 0x3080, 0},
+		{SYS_read, ACCEPTED, RESULT, 10},
+	};
+	mayfly_process_options o = program_options(&tree);
+	mayfly_grant grants[4];
+	char inner[128], outside[128];
+	struct process *p;
+
+	(void)state;
+	snprintf(inner, sizeof(inner), "%s/directory", tree.granted);
+	snprintf(outside, sizeof(outside), "%s/outside", tree.root);
+	memcpy(grants, tree.grants, sizeof(tree.grants));
+	grants[3] = (mayfly_grant){inner, "/inner", 0};
+	o.program = o.cwd = NULL;
+	o.snapshot = snap;
+	o.flags |= MAYFLY_PROCESS_RESTORABLE;
+	o.grants = grants;
+	o.ngrants = ARRAY_SIZE(grants);
+	assert_int_equal(process_new(&hv_mock, &o, &p, NULL), 0);
+	for (int i = 0; i < 2; i++) {
+		if (i)
+			program_restore(p);
+		mm_write(&p->mm, PROGRAM_DATA + 0x3000, "/rw/directory", 14);
+		mm_write(&p->mm, PROGRAM_DATA + 0x3040, "/rw/moved", 10);
+		mm_write(&p->mm, PROGRAM_DATA + 0x3080, "/inner/file", 12);
+		mm_write(&p->mm, PROGRAM_DATA + 0x30c0, "/inner/secret", 14);
+		mm_write(&p->mm, PROGRAM_DATA + 0x3100, outside, strlen(outside) + 1);
+		if (i)
+			program_run(p, second, ARRAY_SIZE(second));
+		else
+			program_run(p, first, ARRAY_SIZE(first));
+	}
+	assert_true(program_holds(p, RESULT, "0123456789"));
+	assert_true(program_holds(p, RESULT + 0x100, ""));
+	process_free(p);
+	tree_reset(&tree);
+}
+
+/* --- Saved while signals come ------------------------------------------------------------------- */
+
+static atomic_bool over;
+
+/* As timers of the program's do, and whoever sends it signals from outside. */
+static void *send_signals(void *context)
+{
+	const struct guest_siginfo stop = {.signo = SIGTSTP, .code = SI_TIMER};
+	struct process *p = context;
+
+	while (!atomic_load(&over)) {
+		signal_send_tid(p, PROCESS_PID, &stop);
+		signal_send_outside(p, SIGCONT);
+	}
+	return NULL;
+}
+
+static void signals_may_come_while_a_process_is_saved(void **state)
+{
+	struct process *p = opened(), *again;
+	mayfly_error err;
+	pthread_t thread;
+
+	(void)state;
+	atomic_store(&over, false);
+	assert_int_equal(pthread_create(&thread, NULL, send_signals, p), 0);
+	for (int i = 0; i < 20; i++) {
+		struct mayfly_snapshot *made = NULL;
+
+		assert_int_equal(checkpoint_save(p, &made, &err), 0);
+		if (program_continue(&tree, made, &again, &err) < 0)
+			fail_msg("%s", err.message);
+		process_free(again);
+		mayfly_snapshot_unref(made);
+	}
+	atomic_store(&over, true);
+	pthread_join(thread, NULL);
+	process_free(p);
+}
+
 /* --- Spoiled ---------------------------------------------------------------------------------- */
 
 /* Whatever becomes of it: refused with a reason, or run to some end. */
@@ -481,7 +674,13 @@ int main(void)
 		cmocka_unit_test(signals_that_wait_are_kept),
 		cmocka_unit_test(timers_go_on_with_what_was_left),
 		cmocka_unit_test(signals_from_before_a_restore_are_gone),
+		cmocka_unit_test(mapped_files_are_paid_for_in_one_life_only),
+		cmocka_unit_test(files_in_messages_end_with_their_life),
+		cmocka_unit_test(a_restore_gives_the_arguments_again),
+		cmocka_unit_test(what_one_life_was_told_the_next_does_not_know),
+		cmocka_unit_test(a_restore_grants_what_was_granted_at_first),
 		cmocka_unit_test(saving_changes_nothing),
+		cmocka_unit_test(signals_may_come_while_a_process_is_saved),
 		cmocka_unit_test(what_cannot_be_kept_is_named),
 		cmocka_unit_test(only_what_the_host_writes_is_noted),
 		cmocka_unit_test(a_heap_below_the_programs_addresses_is_refused),
