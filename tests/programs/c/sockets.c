@@ -429,9 +429,17 @@ static void unix_names(void)
 	un = unix_name("\0abstract of the test", 21);
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0), client = socket(AF_UNIX, SOCK_STREAM, 0);
 	REPORT(bind(fd, (struct sockaddr *)&un, 2 + 21));
-	REPORT(listen(fd, 1));
+	REPORT(listen(fd, 2));
 	REPORT(connect(client, (struct sockaddr *)&un, 2 + 20));
 	REPORT(connect(client, (struct sockaddr *)&un, 2 + 21));
+	close(client);
+	/* One that did not get a name in a directory. */
+	struct sockaddr_un taken = unix_name("taken", 6);
+	close(open("taken", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	client = socket(AF_UNIX, SOCK_STREAM, 0);
+	REPORT(bind(client, (struct sockaddr *)&taken, sizeof(taken)));
+	REPORT(connect(client, (struct sockaddr *)&un, 2 + 21));
+	REPORT(unlink("taken"));
 	close(fd);
 	close(client);
 	fd = socket(AF_UNIX, SOCK_DGRAM, 0);
