@@ -19,8 +19,9 @@
  *             who gives it back with the _free, _unref or _release function that its comment
  *             names. These take NULL. Everything passed in is borrowed for the duration of the
  *             call, unless its comment says otherwise.
- * Processes.  A sandbox belongs to the process that made it and does not survive fork(): in the
- *             child it may only be freed, never called.
+ * Processes.  A sandbox, a program's process or a machine belongs to the process that made it and does
+ *             not survive fork(): in the child it may only be freed; whatever would run it fails with
+ *             PROTOCOL there. Snapshots do survive.
  * Manners.    The library never prints, exits, changes signal handlers or masks, the working
  *             directory or the umask.
  * Options.    Option structures begin with `size`, set to sizeof the structure (as the
@@ -711,7 +712,8 @@ typedef int (*mayfly_policy_fn)(void *context, const mayfly_syscall *call);
 /* mayfly_process_options.flags */
 #define MAYFLY_PROCESS_SYSTEM                                                                  \
 	1u			/* grant the host's /usr, /bin, /lib*, and of /etc what programs
-				    need to start: read-only */
+				    need to start: read-only; and where no grant has them, an
+				    /etc/hosts of localhost and an /etc/nsswitch.conf, in memory */
 #define MAYFLY_PROCESS_TRACE 2u /* each system call, as strace prints them, to trace_write */
 #define MAYFLY_PROCESS_STATS 4u /* count and time them: mayfly_process_report() */
 #define MAYFLY_PROCESS_RESTORABLE                                                              \
@@ -757,8 +759,8 @@ typedef struct mayfly_process_options {
 	uint64_t memory;     /* bytes that it may occupy, its files in memory included; 1 GiB */
 	uint64_t timeout_ns; /* wall clock of all runs together; 0: none */
 	uint64_t cpu_time_ns;
-	uint64_t max_output;  /* bytes to standard output and error together; 0: no limit */
-	uint32_t max_files;   /* open descriptors; 256. Of files mapped, four times as many */
+	uint64_t max_output; /* bytes to standard output and error together; 0: no limit */
+	uint32_t max_files;  /* open descriptors; 256, at least 3; mapped files: 4 times that */
 	uint32_t max_threads; /* 64, at most 200 */
 	mayfly_policy_fn policy;
 	void *policy_context;
@@ -1053,6 +1055,17 @@ typedef struct mayfly_machine_end {
 	size_t size;
 	mayfly_machine_reason reason;
 	int status; /* 0 to 255 */
+	/*
+	 * Output of the console was lost, and all that followed: the errno of the first write
+	 * that failed, in this run or an earlier one; 0: none did. That its reader left (EPIPE) is
+	 * no loss. This field is set as well after TIMEOUT, INTERRUPTED, HYPERVISOR and NOMEM.
+	 */
+	int console_errno;
+	/* RESET: by a triple fault, which is a crash, unless it is the guest's way to reboot. */
+	bool triple_fault;
+	bool fault_has_ip;  /* on some CPUs KVM cannot tell `fault_ip` */
+	uint32_t fault_cpu; /* on this CPU, counted from 0, */
+	uint64_t fault_ip;  /* at this instruction */
 } mayfly_machine_end;
 
 /* Where a run pauses. */

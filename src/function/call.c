@@ -216,6 +216,10 @@ int sandbox_run(mayfly_sandbox *sb, uint32_t until, mayfly_error *err)
 
 int sandbox_check_call(const mayfly_sandbox *sb, const mayfly_function *fn, mayfly_error *err)
 {
+	int r = instance_check_process(&sb->inst, err);
+
+	if (r < 0)
+		return r;
 	if (sb->poisoned)
 		return fail(err, MAYFLY_E_POISONED,
 			    "the sandbox is poisoned by an earlier failure (%.200s): restore "

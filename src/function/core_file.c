@@ -234,8 +234,10 @@ int sandbox_write_core(mayfly_sandbox *sb, const char *path, mayfly_error *err)
 	_cleanup_free_ struct notes *notes = malloc(sizeof(*notes));
 	_cleanup_close_ int fd = -1;
 	struct stat st;
-	int r;
+	int r = instance_check_process(&sb->inst, err);
 
+	if (r < 0)
+		return r;
 	if (!notes)
 		return fail(err, MAYFLY_E_NOMEM, "no memory for a core file");
 	if (sb->depth)

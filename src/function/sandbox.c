@@ -294,8 +294,10 @@ int sandbox_new(const struct hv_backend *hv, struct mayfly_snapshot *snap,
 
 int sandbox_set_dispatch(mayfly_sandbox *sb, mayfly_dispatch dispatch, mayfly_error *err)
 {
-	if (sb->is_hot == (dispatch == MAYFLY_DISPATCH_HOT))
-		return 0;
+	int r = instance_check_process(&sb->inst, err);
+
+	if (r < 0 || sb->is_hot == (dispatch == MAYFLY_DISPATCH_HOT))
+		return r;
 	if (!sb->is_hot)
 		return hot_start(sb, sb->hot_wait_ns, err);
 	if (hot_stop(sb) || sb->poisoned)
@@ -320,8 +322,10 @@ void sandbox_free(mayfly_sandbox *sb)
 
 int sandbox_restore(mayfly_sandbox *sb, struct mayfly_snapshot *snap, mayfly_error *err)
 {
-	int r;
+	int r = instance_check_process(&sb->inst, err);
 
+	if (r < 0)
+		return r;
 	if (sb->depth)
 		return fail(err, MAYFLY_E_BUSY,
 			    "a sandbox cannot be restored from within a call in it");
@@ -345,8 +349,10 @@ int sandbox_restore(mayfly_sandbox *sb, struct mayfly_snapshot *snap, mayfly_err
 
 int sandbox_capture(mayfly_sandbox *sb, struct mayfly_snapshot **out, mayfly_error *err)
 {
-	int r = 0;
+	int r = instance_check_process(&sb->inst, err);
 
+	if (r < 0)
+		return r;
 	if (sb->depth)
 		return fail(err, MAYFLY_E_BUSY,
 			    "no snapshot can be taken from within a call in the sandbox");

@@ -300,8 +300,10 @@ int checkpoint_save(struct process *p, struct mayfly_snapshot **out, mayfly_erro
 {
 	struct snapshot_builder b;
 	struct writer w = {.data = NULL};
-	int r;
+	int r = instance_check_process(&p->inst, err);
 
+	if (r < 0)
+		return r;
 	if (p->state != PROCESS_PAUSED)
 		return fail(
 			err, MAYFLY_E_INVALID,
@@ -363,8 +365,10 @@ int checkpoint_load(struct process *p, struct mayfly_snapshot *snap, const char 
 
 int checkpoint_restore(struct process *p, const int fds[3], mayfly_error *err)
 {
-	int r;
+	int r = instance_check_process(&p->inst, err);
 
+	if (r < 0)
+		return r;
 	if (!p->restorable || !p->from_snapshot)
 		return fail(err, MAYFLY_E_INVALID,
 			    "only a process that was made from a snapshot, with "

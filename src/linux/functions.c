@@ -508,6 +508,10 @@ static struct task *ready_task(struct process *p)
 
 static int check_call(struct process *p, const mayfly_function *fn, mayfly_error *err)
 {
+	int r = instance_check_process(&p->inst, err);
+
+	if (r < 0)
+		return r;
 	if (p->state == PROCESS_RUNNING)
 		return fail(err, MAYFLY_E_BUSY, "the process is running");
 	if (p->state != PROCESS_PAUSED || p->pause_point != MAYFLY_PAUSE_READY ||

@@ -335,8 +335,10 @@ static uint64_t expired(struct watchdog_entry *entry, uint64_t now)
 
 static int begin(struct process *p, uint32_t pause_at, mayfly_error *err)
 {
-	int r = 0;
+	int r = instance_check_process(&p->inst, err);
 
+	if (r < 0)
+		return r;
 	pthread_mutex_lock(&p->tasks_lock);
 	if (p->state != PROCESS_NEW && p->state != PROCESS_PAUSED) {
 		r = fail(err, MAYFLY_E_PROTOCOL, "the process has ended");

@@ -250,6 +250,7 @@ int instance_new(const struct hv_backend *hv, struct mayfly_snapshot *snap,
 	*inst = (struct instance){.guest = snap->guest,
 				  .setup = *setup,
 				  .owner = getpid(),
+				  .mark = forks_mark(),
 				  .logs = inst->logs || !snap->guest->slot_span};
 	inst->snap = mayfly_snapshot_ref(snap);
 	inst->gm.map = &snap->guest->map;
@@ -277,6 +278,13 @@ int instance_new(const struct hv_backend *hv, struct mayfly_snapshot *snap,
 failed:
 	instance_fini(inst);
 	return r;
+}
+
+int instance_refuse_child(mayfly_error *err)
+{
+	return fail(err, MAYFLY_E_PROTOCOL,
+		    "the VM belongs to another process, which forked this one: make a new one "
+		    "from the snapshot");
 }
 
 /* What the guest wrote, all slots together, into inst->log. */

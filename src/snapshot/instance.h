@@ -8,6 +8,7 @@
 
 #include <sys/types.h>
 
+#include "core/forks.h"
 #include "snapshot/snapshot.h"
 
 #define INSTANCE_SLOT_PRIVATE 0
@@ -22,6 +23,7 @@ struct instance {
 	struct gmem gm;
 	struct cpu_setup setup;
 	pid_t owner; /* the process that made it */
+	uint32_t mark; /* the same, of core/forks.h */
 	bool mapped; /* private memory maps the snapshot's file; else it is a slice with copies */
 	bool logs;   /* what the guest writes: restore and capture need it */
 	uint64_t reached; /* bytes of private memory that KVM has in slots */
@@ -77,6 +79,14 @@ int instance_restore(struct instance *inst, struct mayfly_snapshot *snap, bool f
 
 /* A new snapshot of the present state. Errors: NOMEM, HYPERVISOR. */
 int instance_capture(struct instance *inst, struct mayfly_snapshot **out, mayfly_error *err);
+
+int instance_refuse_child(mayfly_error *err);
+
+/* PROTOCOL in a child of fork(2), which has neither VM nor memory: both are its parent's. */
+static inline int instance_check_process(const struct instance *inst, mayfly_error *err)
+{
+	return __builtin_expect(forks_since(inst->mark), false) ? instance_refuse_child(err) : 0;
+}
 
 /* Bytes of host memory that are this VM's own, by its logs and copies; an upper bound. */
 uint64_t instance_private_bytes(const struct instance *inst);

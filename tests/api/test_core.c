@@ -239,6 +239,24 @@ static void the_file_is_new_private_and_sparse(void **state)
 	temporary_remove();
 }
 
+/* As root it would make room for itself, were it a device. */
+static void what_is_no_file_is_not_replaced(void **state)
+{
+	struct box b = box_open("faults", NULL);
+	struct stat st;
+
+	(void)state;
+	call(&b, "null_read");
+	assert_int_equal(mkfifo(temporary_path("fifo"), 0600), 0);
+	assert_code(mayfly_sandbox_write_core(b.sb, temporary_path("fifo"), &b.err),
+		    MAYFLY_E_IO, &b.err);
+	assert_contains(b.err.message, "not a regular file");
+	assert_int_equal(lstat(temporary_path("fifo"), &st), 0);
+	assert_true(S_ISFIFO(st.st_mode));
+	box_close(&b);
+	temporary_remove();
+}
+
 /* --- gdb ------------------------------------------------------------------------------------- */
 
 /* What `gdb -batch -ex COMMAND GUEST CORE` says. */
@@ -334,6 +352,7 @@ int main(void)
 		cmocka_unit_test(each_end_has_its_signal),
 		cmocka_unit_test(a_healthy_sandbox_has_a_core_too),
 		cmocka_unit_test(the_file_is_new_private_and_sparse),
+		cmocka_unit_test(what_is_no_file_is_not_replaced),
 	};
 	const struct CMUnitTest with_gdb[] = {
 		cmocka_unit_test(gdb_shows_the_backtrace_of_a_static_pie_guest),

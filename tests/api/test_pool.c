@@ -218,6 +218,42 @@ static void filling_makes_sandboxes_ready(void **state)
 	mayfly_snapshot_unref(snap);
 }
 
+/* Whatever the background is making meanwhile. */
+static void a_pool_is_full_when_filling_ends(void **state)
+{
+	mayfly_snapshot *snap = load("state", 0, 0, 0);
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		mayfly_pool *pool = pool_of(snap, 2, 1, NULL);
+		mayfly_sandbox *sb[2];
+		mayfly_error err;
+
+		assert_ok(mayfly_pool_fill(pool, 2, &err), &err);
+		assert_int_equal(stats_of(pool).ready, 2);
+		for (int k = 0; k < 2; k++)
+			sb[k] = acquire(pool);
+		for (int k = 0; k < 2; k++)
+			mayfly_pool_release(pool, sb[k]);
+		mayfly_pool_free(pool);
+	}
+	mayfly_snapshot_unref(snap);
+}
+
+static void one_that_is_being_made_is_waited_for(void **state)
+{
+	mayfly_snapshot *snap = load("state", 0, 0, 0);
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		mayfly_pool *pool = pool_of(snap, 1, 1, NULL);
+
+		mayfly_pool_release(pool, acquire(pool));
+		mayfly_pool_free(pool);
+	}
+	mayfly_snapshot_unref(snap);
+}
+
 static void wait_until_ready(mayfly_pool *pool, uint32_t ready)
 {
 	uint64_t end = now_ns() + AGES;
@@ -424,6 +460,8 @@ int main(void)
 		cmocka_unit_test(the_limit_holds_and_says_so),
 		cmocka_unit_test(who_waits_gets_what_is_given_back),
 		cmocka_unit_test(filling_makes_sandboxes_ready),
+		cmocka_unit_test(a_pool_is_full_when_filling_ends),
+		cmocka_unit_test(one_that_is_being_made_is_waited_for),
 		cmocka_unit_test(the_background_keeps_sandboxes_ready),
 		cmocka_unit_test(a_pool_may_be_freed_while_it_fills),
 		cmocka_unit_test(options_apply_to_every_sandbox_of_the_pool),

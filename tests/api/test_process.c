@@ -145,6 +145,35 @@ static void a_child_makes_sandboxes_of_its_own(void **state)
 	check_fork(make_another, true);
 }
 
+static void refuse(int r, const mayfly_error *err)
+{
+	if (r != MAYFLY_E_PROTOCOL || !strstr(err->message, "forked this one"))
+		_exit(6);
+}
+
+static void use_it(struct box *b)
+{
+	const mayfly_function *fn;
+	mayfly_snapshot *snap;
+	mayfly_value v;
+
+	if (mayfly_snapshot_function(b->snap, "count", &fn, &b->err) < 0)
+		_exit(7);
+	refuse(mayfly_sandbox_call(b->sb, fn, NULL, 0, &v, &b->err), &b->err);
+	refuse(mayfly_sandbox_restore(b->sb, NULL, &b->err), &b->err);
+	refuse(mayfly_sandbox_snapshot(b->sb, &snap, &b->err), &b->err);
+	refuse(mayfly_sandbox_write_core(b->sb, "/nonexistent/core", &b->err), &b->err);
+	refuse(mayfly_sandbox_set_dispatch(b->sb, MAYFLY_DISPATCH_HOT, &b->err), &b->err);
+	mayfly_sandbox_free(b->sb);
+}
+
+static void what_a_child_inherited_refuses_to_run_there(void **state)
+{
+	(void)state;
+	check_fork(use_it, false);
+	check_fork(use_it, true);
+}
+
 static void a_child_leaves_the_parents_memory_alone(void **state)
 {
 	struct box b = box_open("types", NULL);
@@ -217,6 +246,7 @@ int main(void)
 		cmocka_unit_test(a_child_may_free_what_it_inherited),
 		cmocka_unit_test(freeing_in_a_child_does_not_unmap_what_the_child_mapped),
 		cmocka_unit_test(a_child_makes_sandboxes_of_its_own),
+		cmocka_unit_test(what_a_child_inherited_refuses_to_run_there),
 		cmocka_unit_test(a_child_leaves_the_parents_memory_alone),
 		cmocka_unit_test(everything_that_was_made_can_be_given_back),
 	};

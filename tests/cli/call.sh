@@ -512,4 +512,21 @@ test_time_stamp_counter_can_be_allowed() {
 	out_is 1
 }
 
+test_closed_streams_are_errors_and_nothing_else_is_written_to() {
+	needs_kvm_and_guest
+	"$MAYFLY" call "$GUEST" add 40 2 2>err <&- >&-
+	[ $? -eq 125 ] || fail "the status is not 125"
+	[ "$(cat err)" = "mayfly: cannot write to standard output: Bad file descriptor" ] ||
+		fail "it is not said, or twice"
+}
+
+test_full_disk_is_said_once() {
+	needs_kvm_and_guest
+	[ -c /dev/full ] || skip "no /dev/full"
+	"$MAYFLY" call "$GUEST" add 40 2 2>err >/dev/full
+	[ $? -eq 125 ] || fail "the status is not 125"
+	[ "$(cat err)" = "mayfly: cannot write to standard output: No space left on device" ] ||
+		fail "it is not said, or twice"
+}
+
 run_tests

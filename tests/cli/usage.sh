@@ -53,6 +53,25 @@ test_unknown_letter_is_refused() {
 	err_has "there is no option -Z"
 }
 
+test_unknown_letter_among_others_is_named() {
+	mayfly 125 call -lZ x
+	err_has "there is no option -Z"
+	mayfly 125 run --system -la
+	err_has "there is no option -l"
+}
+
+test_short_option_without_its_argument_is_named() {
+	mayfly 125 run -d
+	err_has "run: --dir needs an argument"
+	mayfly 125 call -t
+	err_has "call: --timeout needs an argument"
+}
+
+test_option_shortened_too_much_is_called_ambiguous() {
+	mayfly 125 call --t 5s x y
+	err_has "call: --t could be --timeout, and others: write more of it"
+}
+
 test_argument_for_an_option_that_takes_none_is_refused() {
 	mayfly 125 call --fresh=yes x y
 	err_has "--fresh takes no argument"
@@ -169,6 +188,17 @@ test_completion_offers_verbs() {
 	done
 }
 
+test_completion_offers_itself() {
+	complete_words mayfly --
+	for option in --help --version --completion; do
+		grep -qx -- $option out || fail "no $option"
+	done
+	complete_words mayfly --completion ''
+	out_is bash
+	mayfly 0 --help
+	out_has "mayfly --completion bash"
+}
+
 test_completion_offers_each_option_of_help() {
 	for verb in run boot snapshot call doctor bench; do
 		complete_words mayfly $verb --
@@ -176,6 +206,49 @@ test_completion_offers_each_option_of_help() {
 			grep -qx -- "$option" out || fail "no $option for $verb"
 		done
 	done
+}
+
+# Behind the point, whose options there are is known.
+test_completion_of_snapshots_offers_the_options_of_the_point() {
+	for when in "--when port" "--when = console : x" "-w 5s" "-w5s" "-wport" "--when 250ms -q"; do
+		# shellcheck disable=SC2086
+		complete_words mayfly snapshot $when --
+		for option in $("$MAYFLY" snapshot --when port --help |
+			sed -n 's/^ *\(-., \)\{0,1\} *\(--[a-z-]*\).*/\2/p'); do
+			grep -qx -- "$option" out || fail "no $option behind $when"
+		done
+		! grep -qx -- --system out || fail "--system behind $when"
+	done
+	for when in "" "--when main" "-w ready" "-o port" "--output 5s"; do
+		# shellcheck disable=SC2086
+		complete_words mayfly snapshot $when --
+		grep -qx -- --system out || fail "no --system behind '$when'"
+		! grep -qx -- --initrd out || fail "--initrd behind '$when'"
+	done
+	# The point is not yet told.
+	complete_words mayfly snapshot --when port
+	out_is port
+	: >some-kernel
+	complete_words mayfly snapshot --when port some
+	out_is some-kernel
+}
+
+test_completion_offers_files_behind_a_name() {
+	: >some-file
+	for words in "boot --fw opt/x =" "boot --fw = opt/x =" "boot -p name =" \
+		"snapshot -w port --port name ="; do
+		# shellcheck disable=SC2086
+		complete_words mayfly $words some
+		out_is some-file
+		# shellcheck disable=SC2086
+		complete_words mayfly $words
+		out_has some-file
+	done
+	# By a shell that takes "=" for a letter as any other.
+	complete_words mayfly boot --fw opt/x=some
+	out_is opt/x=some-file
+	complete_words mayfly boot --fw some
+	out_is ''
 }
 
 test_completion_does_not_offer_hidden_options() {
