@@ -46,19 +46,19 @@ static const struct option_spec call_options[] = {
 	 .type = OPTION_TIME,
 	 .argument = "TIME",
 	 FIELD(timeout),
-	 .help = "Stop a call after this much time has passed; exit status 124."},
+	 .help = "Stop a call after this much time has passed; exit status 124. 0: no limit."},
 	{.name = "cpu-time",
 	 .type = OPTION_TIME,
 	 .argument = "TIME",
 	 FIELD(cpu_time),
 	 .help = "Stop it after this much CPU time, of all calls together or, with --fresh, "
-		 "of each; exit status 124."},
+		 "of each; exit status 124. 0: no limit."},
 	{.name = "memory",
 	 .letter = 'm',
 	 .type = OPTION_SIZE,
 	 .argument = "SIZE",
 	 FIELD(memory),
-	 .help = "All that the guest can ever occupy. Default 16M."},
+	 .help = "All that the guest can ever occupy. Default, or 0: 16M."},
 	{.name = "stack",
 	 .type = OPTION_SIZE,
 	 .argument = "SIZE",
@@ -234,13 +234,15 @@ static int open_guest(struct call *c)
 	return load(c);
 }
 
-/* What has functions, but none that can be called here: --list shows them. */
+/* A machine has no functions; a program's cannot be called here, but --list shows them. */
 static int check_kind(const struct call *c)
 {
 	mayfly_snapshot_info info = {.size = sizeof(info)};
 
 	mayfly_snapshot_get_info(c->snap, &info, NULL);
-	return info.machine || info.program ? wrong_snapshot(c->guest, &info) : STATUS_OK;
+	return info.machine || (info.program && !c->options.list)
+		       ? wrong_snapshot(c->guest, &info)
+		       : STATUS_OK;
 }
 
 static int find_function(struct call *c)
@@ -418,9 +420,7 @@ static int call_function(struct call *c, int argc, char **argv)
 	int status;
 
 	c->function = argv[0];
-	status = check_kind(c);
-	if (status == STATUS_OK)
-		status = find_function(c);
+	status = find_function(c);
 	if (status != STATUS_OK)
 		return status;
 	if (arguments_parse(c->fn, argc - 1, argv + 1, c->args, &err) != MAYFLY_OK) {
@@ -464,6 +464,8 @@ static int run_call(int argc, char **argv)
 				   "a FUNCTION is missing; --list shows what there is");
 	c.guest = argv[0];
 	status = open_guest(&c);
+	if (status == STATUS_OK)
+		status = check_kind(&c);
 	if (status == STATUS_OK)
 		status = c.options.list ? list(&c) : call_function(&c, argc - 1, argv + 1);
 	call_fini(&c);

@@ -261,13 +261,13 @@ static void report_stats(struct program *p)
 		 bytes_text(output, (double)s.output));
 }
 
-void program_finish(struct program *p)
+int program_finish(struct program *p, int status)
 {
-	int e = atomic_load(&p->trace_errno);
+	int e = p->trace_fd == STDERR_FILENO ? 0 : atomic_load(&p->trace_errno);
 
 	if (p->process && p->ended_ns && p->options->stats)
 		report_stats(p);
-	if (e && p->trace_fd != STDERR_FILENO)
+	if (e)
 		complain("%s is not complete: %s", p->options->trace, strerror(e));
 	/*
 	 * The command ends now, and what it has goes with it, all at once: to give it back piece by
@@ -280,4 +280,5 @@ void program_finish(struct program *p)
 		program_setup_fini(&p->setup);
 	}
 	ending_die_of_signal();
+	return e && status == STATUS_OK ? STATUS_FAILED : status;
 }

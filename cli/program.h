@@ -42,7 +42,8 @@ int program_status(const mayfly_process_end *end);
 /*
  * The last that a command does: reports what there is to report, and dies of the signal that
  * ended the program, if that is what is to be seen. Frees nothing that ends with the command.
+ * Gives the exit status: `status`, but STATUS_FAILED for STATUS_OK if the trace is not complete.
  */
-void program_finish(struct program *p);
+int program_finish(struct program *p, int status);
 
 #endif

@@ -24,7 +24,8 @@ static const struct option_spec run_options[] = {
 static const char run_details[] =
 	"PROGRAM is a path, or a name that is looked for in PATH within what was granted.\n"
 	"It sees its own executable, its standard streams, /dev/null, zero, full, random and\n"
-	"urandom, an empty /tmp in memory, a small /proc, and what the options grant.\n"
+	"urandom, an empty /tmp and /dev/shm in memory, a small /proc, and what the options\n"
+	"grant.\n"
 	"  mayfly run ./a.out                     nothing more\n"
 	"  mayfly run --system python3 -c ...     an installed program\n"
 	"  mayfly run --system --dir . make.py    and the files of this directory, read-only\n"
@@ -96,8 +97,7 @@ static int run(const struct run_options *o, int argc, char **argv)
 		status = program_run(&p, 0, &end);
 	if (status == STATUS_OK)
 		status = program_status(&end);
-	program_finish(&p);
-	return status;
+	return program_finish(&p, status);
 }
 
 static int run_run(int argc, char **argv)
@@ -121,7 +121,8 @@ static int run_run(int argc, char **argv)
 const struct verb verb_run = {
 	.name = "run",
 	.summary = "A Linux program, in a micro-VM of its own.",
-	.synopsis = "[--] PROGRAM [ARG...]",
+	.synopsis = "[--] PROGRAM [ARG...]\n"
+		    "       mayfly run [options] --from FILE [--] [ARG...]",
 	.details = run_details,
 	.operands = OPERANDS_PROGRAM,
 	.options = run_options,

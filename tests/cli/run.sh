@@ -141,6 +141,16 @@ test_closed_streams_do_no_harm() {
 	[ $status -eq 3 ] || fail "exit status $status"
 }
 
+test_closed_streams_are_errors_as_without_a_vm() {
+	needs_busybox
+	"$MAYFLY" run "$busybox" echo hi >&- 2>err && fail "writing to a closed stream succeeded"
+	err_has "Bad file descriptor"
+	"$MAYFLY" run "$busybox" cat <&- >out 2>err && fail "reading from a closed stream succeeded"
+	err_has "Bad file descriptor"
+	"$MAYFLY" run "$busybox" sh -c 'echo x >&2 || echo refused' >out 2>&-
+	out_is refused
+}
+
 test_program_may_be_named_by_a_relative_path() {
 	needs_busybox
 	cp "$busybox" ./busybox
@@ -190,6 +200,25 @@ test_file_that_is_not_executable_is_status_126() {
 	head -c 2000 "$busybox" >part
 	chmod +x part
 	mayfly 126 run ./part
+}
+
+test_truncated_program_is_named() {
+	needs_busybox
+	head -c 5000 "$busybox" >part
+	chmod +x part
+	mayfly 126 run ./part
+	err_has "/part: a segment ends behind the end of the file"
+}
+
+test_truncated_loader_is_named() {
+	needs_busybox
+	loader=/lib64/ld-linux-x86-64.so.2
+	[ -e $loader ] || skip "no loader"
+	[ -z "${MAYFLY_LAB-}" ] || skip "the lab's programs are static"
+	head -c 5000 $loader >part
+	chmod +x part
+	mayfly 126 run --system --dir part:$loader "$(command -v env)"
+	err_has "$loader: a segment ends behind the end of the file"
 }
 
 test_missing_directory_to_grant_is_status_125() {
@@ -357,6 +386,19 @@ test_root_can_be_read_only_or_written_to() {
 	[ -e root/new ] || fail "no file was made"
 }
 
+test_tmp_of_a_root_is_covered_unless_granted() {
+	needs_busybox
+	mkdir -p root/bin root/tmp
+	cp "$busybox" root/bin/busybox
+	echo mark >root/tmp/mark
+	mayfly 0 run --root root:rw /bin/busybox sh -c 'echo /tmp/*; echo x >/tmp/new'
+	out_is '/tmp/*'
+	[ ! -e root/tmp/new ] || fail "a file was made"
+	mayfly 0 run --root root:rw --dir root/tmp:/tmp:rw /bin/busybox sh -c 'echo /tmp/*; echo x >/tmp/new'
+	out_is /tmp/mark
+	[ -e root/tmp/new ] || fail "no file was made"
+}
+
 test_relative_program_is_found_from_the_chosen_directory() {
 	needs_busybox
 	mkdir -p root/app
@@ -375,6 +417,45 @@ test_system_grants_installed_programs() {
 	out_has "sort"
 	mayfly 0 run --system "$(command -v env)"
 	mayfly 1 run --system "$busybox" touch /usr/made-by-a-test
+}
+
+# needs_system PROGRAM: a dynamic one that is installed here.
+needs_system() {
+	needs_kvm
+	needs "$1"
+	[ -z "${MAYFLY_LAB-}" ] || skip "the lab's programs are static"
+}
+
+test_localhost_is_a_name_without_any_grant() {
+	needs_system getent
+	mayfly 0 run --system getent hosts localhost
+	out_has localhost
+	mayfly 0 run --system getent ahostsv4 localhost
+	out_has 127.0.0.1
+}
+
+test_localhost_is_connected_to_by_name() {
+	needs_system python3
+	cat >server.py <<-'END'
+		import socket
+		s = socket.socket()
+		s.bind(("127.0.0.1", 0))
+		s.listen()
+		c = socket.create_connection(("localhost", s.getsockname()[1]))
+		s.accept()[0].send(b"hello")
+		print(c.recv(5).decode())
+	END
+	mayfly 0 run --system --dir . python3 server.py
+	out_is hello
+}
+
+test_names_are_the_hosts_with_a_network() {
+	needs_busybox
+	[ -r /etc/hosts ] || skip "no /etc/hosts"
+	[ -z "${MAYFLY_LAB-}" ] || skip "the lab has no other programs"
+	mayfly 0 run --system --net "$busybox" cat /etc/hosts
+	cmp -s out /etc/hosts || fail "it is another /etc/hosts"
+	mayfly 1 run "$busybox" cat /etc/hosts
 }
 
 # --- Limits ---------------------------------------------------------------------------------------
@@ -427,6 +508,22 @@ test_limit_of_files_holds() {
 	options="--max-files 10"
 	run 0 sh -c 'ulimit -n'
 	out_is 10
+}
+
+test_fewer_files_than_the_standard_streams_are_refused() {
+	needs_busybox
+	options="--max-files 2"
+	run 125 true
+	err_has "mayfly: 2 descriptors; the standard streams alone are 3"
+	options="--max-files 3"
+	run 0 true
+}
+
+test_limits_of_0_are_none() {
+	needs_busybox
+	options="--timeout 0 --cpu-time 0 --max-output 0 --memory 0"
+	run 0 head -c 100000 /dev/zero
+	[ "$(wc -c <out)" -eq 100000 ] || fail "$(wc -c <out) bytes"
 }
 
 # --- Dying ----------------------------------------------------------------------------------------
@@ -548,12 +645,16 @@ test_trace_goes_to_a_file() {
 	grep -q 'write(1, "hello\\n", 6)' calls || fail "no write"
 }
 
-test_trace_that_does_not_fit_is_noted() {
+test_trace_that_does_not_fit_is_a_failure() {
 	needs_busybox
 	[ -c /dev/full ] || skip "no /dev/full"
 	options=--trace=/dev/full
-	run 0 true
+	run 125 true
 	err_has "mayfly: /dev/full is not complete: No space left on device"
+	run 3 sh -c 'exit 3'
+	err_has "mayfly: /dev/full is not complete"
+	run 137 sh -c 'kill -KILL $$'
+	err_has "mayfly: /dev/full is not complete"
 }
 
 test_statistics_are_a_table_and_a_summary() {

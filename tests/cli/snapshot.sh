@@ -60,6 +60,15 @@ test_program_goes_on_at_main_with_other_arguments() {
 	mayfly 5 run --from saved sh -c 'exit 5'
 }
 
+test_options_behind_two_dashes_are_arguments() {
+	needs_busybox
+	mayfly 0 snapshot -o saved --when main "$busybox" echo first
+	mayfly 125 run --from saved --list
+	err_has "there is no option --list"
+	mayfly 0 run --from saved -- --list
+	out_has echo
+}
+
 test_output_before_the_point_is_made_once() {
 	needs_busybox
 	mayfly 0 snapshot -o saved --when stdin "$busybox" sh -c 'echo before; read y; echo after'
@@ -114,6 +123,21 @@ python() {
 		echo input | "$MAYFLY" run --system --dir . --from saved >out 2>err ||
 			fail "exit status $?"
 	done
+}
+
+test_localhost_is_still_a_name() {
+	[ -z "${MAYFLY_LAB-}" ] || skip "the lab's programs are static"
+	python '
+import socket, sys
+hosts = open("/etc/hosts")
+hosts.readline()
+sys.stdin.readline()
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+s.listen()
+c = socket.create_connection(("localhost", s.getsockname()[1]))
+print(hosts.readline().split()[:2], "connected")'
+	out_is "['::1', 'localhost'] connected"
 }
 
 test_an_event_loop_goes_on() {

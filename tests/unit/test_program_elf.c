@@ -211,7 +211,7 @@ static void zeroed_memory_after_a_missing_page_is_refused(void **state)
 
 	(void)state;
 	add(e, load(PF_R | PF_W, 0x100800, 0x600800, 0x10, 0x2000));
-	refused(e, MAYFLY_E_FORMAT, "loading it");
+	refused(e, MAYFLY_E_FORMAT, "/rw/program: a segment ends behind the end of the file");
 }
 
 static void segments_in_the_kernels_half_are_refused(void **state)
@@ -437,6 +437,18 @@ static void an_interpreter_that_is_none_is_refused(void **state)
 	interpreter_refused("/rw/file", 9, MAYFLY_E_FORMAT, "/rw/file");
 	interpreter_refused("/rw", 4, MAYFLY_E_FORMAT, "not a regular file");
 	interpreter_refused("/dev/zero", 10, MAYFLY_E_FORMAT, "/dev/zero");
+}
+
+static void a_truncated_interpreter_is_named(void **state)
+{
+	struct program *e = valid(0);
+
+	(void)state;
+	add(e, load(PF_R | PF_W, 0x2800, 0x3800, 0x10, 0x2000));
+	pack(e);
+	put_file("loader", e->data, e->len, 0755);
+	interpreter_refused("/rw/loader", 11, MAYFLY_E_FORMAT,
+			    "/rw/loader: a segment ends behind the end of the file");
 }
 
 static void a_damaged_name_of_an_interpreter_is_refused(void **state)
@@ -839,6 +851,7 @@ int main(void)
 		cmocka_unit_test(files_that_may_not_be_executed_are_refused),
 		cmocka_unit_test(an_interpreter_that_is_not_there_is_named),
 		cmocka_unit_test(an_interpreter_that_is_none_is_refused),
+		cmocka_unit_test(a_truncated_interpreter_is_named),
 		cmocka_unit_test(a_damaged_name_of_an_interpreter_is_refused),
 		cmocka_unit_test(the_name_of_an_interpreter_is_shown_harmlessly),
 		cmocka_unit_test(a_program_may_be_its_own_interpreter),
