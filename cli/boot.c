@@ -28,10 +28,10 @@ static const char boot_details[] =
 	"  mayfly boot --initrd initrd.img --cmdline 'quiet' vmlinuz\n"
 	"  mayfly boot --disk root.img --net user,publish=2222:22 --rng netbsd-MICROVM\n"
 	"\n"
-	"Exit status: what the guest gives to the exit port; 0 if it reboots or powers off; "
-	"124\n"
-	"the time limit was reached; 125 mayfly failed; 126 KERNEL is none; 127 there is no\n"
-	"KERNEL; 128+n it was ended by signal n, Ctrl-A x being SIGINT.\n";
+	"Exit status: what the guest gives to the exit port; 0 if it reboots, powers off or\n"
+	"faults thrice; 124 the time limit was reached; 125 mayfly failed, or output that it\n"
+	"could not write was lost; 126 KERNEL is none; 127 there is no KERNEL; 128+n it was\n"
+	"ended by signal n, Ctrl-A x being SIGINT.\n";
 
 static int boot(const struct boot_verb_options *o, const char *kernel, uint64_t began_ns)
 {
@@ -45,8 +45,7 @@ static int boot(const struct boot_verb_options *o, const char *kernel, uint64_t 
 		status = machine_run(&m, NULL, &end);
 	if (status == STATUS_OK)
 		status = machine_status(&end);
-	machine_fini(&m);
-	return status;
+	return machine_fini(&m, status);
 }
 
 static int check(const struct boot_verb_options *o, int noperands)

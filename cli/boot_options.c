@@ -35,7 +35,7 @@ static const struct option_spec specs[] = {
 	 .type = OPTION_SIZE,
 	 .argument = "SIZE",
 	 FIELD(memory),
-	 .help = "Default 256M. Host memory is used only for what the guest touches."},
+	 .help = "Default, or 0: 256M. Host memory is used only for what the guest touches."},
 	{.name = "cpus",
 	 .type = OPTION_COUNT,
 	 .max = MAX_CPUS,
@@ -78,12 +78,14 @@ static const struct option_spec specs[] = {
 	{.name = "port",
 	 .letter = 'p',
 	 .type = OPTION_TEXTS,
+	 .names_file = true,
 	 .argument = "NAME=PATH",
 	 FIELD(ports),
 	 .help = "A port of a virtio console, NAME in the guest, that leads to a Unix socket, "
 		 "which is made at PATH. May be repeated."},
 	{.name = "fw",
 	 .type = OPTION_TEXTS,
+	 .names_file = true,
 	 .argument = "NAME=FILE",
 	 FIELD(fw),
 	 .help = "A file that the guest can read through fw_cfg, by convention as opt/... May "
@@ -93,7 +95,7 @@ static const struct option_spec specs[] = {
 	 .type = OPTION_TIME,
 	 .argument = "TIME",
 	 FIELD(timeout),
-	 .help = "Stop it after this much time has passed; exit status 124."},
+	 .help = "Stop it after this much time has passed; exit status 124. 0: no limit."},
 	{.name = "shutdown",
 	 .type = OPTION_TEXT,
 	 .argument = "TEXT",
@@ -198,6 +200,26 @@ static int take_disk_word(const char *word, mayfly_disk *disk, mayfly_error *err
 	return r < 0 ? r : true;
 }
 
+/*
+ * What follows the last comma of `path` is no option: it belongs to the file's name, if there is
+ * such a file.
+ */
+static int check_disk_name(const char *path, mayfly_error *err)
+{
+	static const char *const words[] = {"ro", "snapshot", "serial="};
+	const char *comma = strrchr(path, ','), *close;
+
+	if (!comma || access(path, F_OK) == 0 || errno != ENOENT)
+		return MAYFLY_OK;
+	close = closest_name(comma + 1, words, COUNT_OF(words));
+	return mayfly_error_set(err, MAYFLY_E_INVALID,
+				"there is no file '%.160s', and '%.40s' is no option of a "
+				"disk%s%s%s",
+				path, comma + 1, close ? " (did you mean " : "",
+				close ? close : "",
+				close ? "?)" : "; these are ro, snapshot[=SIZE], serial=TEXT");
+}
+
 /* From the right: a file's name may have commas. */
 static int add_disks(struct boot_setup *s, const struct boot_options *o, mayfly_error *err)
 {
@@ -219,6 +241,9 @@ static int add_disks(struct boot_setup *s, const struct boot_options *o, mayfly_
 		if (!*path)
 			return mayfly_error_set(err, MAYFLY_E_INVALID, "'%.80s' names no file",
 						o->disks.items[i]);
+		r = check_disk_name(path, err);
+		if (r < 0)
+			return r;
 	}
 	return MAYFLY_OK;
 }

@@ -6,6 +6,7 @@
 #include "cli.h"
 #include "message.h"
 #include "options.h"
+#include "snapshot.h"
 
 static void print_list(const char *variable, const struct verb *verb,
 		       bool (*wanted)(const struct option_spec *))
@@ -40,7 +41,13 @@ static bool takes_file(const struct option_spec *spec)
 	return spec->type == OPTION_FILE || spec->type == OPTION_FILES;
 }
 
-static void print_verb(const struct verb *verb)
+static bool names_file(const struct option_spec *spec)
+{
+	return spec->names_file;
+}
+
+/* `name`: of the case of $verb. */
+static void print_verb(const char *name, const struct verb *verb)
 {
 	static const char *const operands[] = {
 		[OPERANDS_NONE] = "none",	[OPERANDS_CALL] = "call",
@@ -49,10 +56,11 @@ static void print_verb(const struct verb *verb)
 	};
 	const struct option_spec *spec;
 
-	printf("\t%s)\n", verb->name);
+	printf("\t%s)\n", name);
 	print_list("options", verb, any);
 	print_list("skip", verb, takes_next_word);
 	print_list("files", verb, takes_file);
+	print_list("named", verb, names_file);
 	printf("\t\toperands=%s\n", operands[verb->operands]);
 	printf("\t\tcase $previous in\n");
 	for (size_t i = 0; (spec = option_at(verb, i)); i++) {
@@ -76,13 +84,46 @@ static const char script_head[] =
 	"_mayfly()\n"
 	"{\n"
 	"\tlocal current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}\n"
-	"\tlocal verb=${COMP_WORDS[1]} options= skip= files= operands= words= i kind name "
-	"rest\n"
+	"\tlocal verb=${COMP_WORDS[1]} options= skip= files= named= operands= words= i kind "
+	"name rest\n"
 	"\tlocal -a plain=()\n"
 	"\tCOMPREPLY=()\n";
 
+/* Behind --completion; and whose options "snapshot" has: --when's argument says it. */
+static const char script_verb[] =
+	"\tif [[ $verb == --completion ]]; then\n"
+	"\t\t((COMP_CWORD == 2)) &&\n"
+	"\t\t\tmapfile -t COMPREPLY < <(compgen -W bash -- \"$current\")\n"
+	"\t\treturn\n"
+	"\tfi\n"
+	"\tfor ((i = 2; i < COMP_CWORD; i++)); do\n"
+	"\t\t[[ $verb != snapshot || ${COMP_WORDS[i]} == -- ]] && break\n"
+	"\t\tcase ${COMP_WORDS[i]} in\n"
+	"\t\t-w | --when)\n"
+	"\t\t\t[[ ${COMP_WORDS[i+1]} == = ]] && ((i++))\n"
+	"\t\t\t((i + 1 < COMP_CWORD)) && name=${COMP_WORDS[i+1]} ;;\n"
+	"\t\t-w?*) name=${COMP_WORDS[i]#-w} ;;\n"
+	"\t\tesac\n"
+	"\t\t[[ ${name#[\\'\\\"]} == @(port|console*|[0-9]*) ]] && verb=snapshot-kernel\n"
+	"\tdone\n";
+
 static const char script_tail[] =
 	"\tesac\n"
+	"\t# NAME=FILE, which may be one word, or three.\n"
+	"\tname=\n"
+	"\tif [[ $equals ]]; then\n"
+	"\t\t((i = COMP_CWORD - 2))\n"
+	"\t\t[[ ${COMP_WORDS[COMP_CWORD]} == = ]] || ((i--))\n"
+	"\t\t[[ ${COMP_WORDS[i]} == = ]] && ((i--))\n"
+	"\t\tname=${COMP_WORDS[i]}\n"
+	"\telif [[ $current == *=* ]]; then\n"
+	"\t\tname=$previous rest=${current%%=*}=\n"
+	"\tfi\n"
+	"\tif [[ $named == *\" $name \"* ]]; then\n"
+	"\t\tcompopt -o filenames 2>/dev/null\n"
+	"\t\tmapfile -t COMPREPLY < <(compgen -P \"$rest\" -f -- \"${current#\"$rest\"}\")\n"
+	"\t\treturn\n"
+	"\tfi\n"
 	"\tif [[ $files == *\" $previous \"* && ( $equals || $skip == *\" $previous \"* ) ]]; "
 	"then\n"
 	"\t\tcompopt -o filenames 2>/dev/null\n"
@@ -152,13 +193,16 @@ int completion_print(const char *shell)
 	       "\t\tprevious=${COMP_WORDS[COMP_CWORD-2]} equals=1\n"
 	       "\tfi\n"
 	       "\tif ((COMP_CWORD == 1)); then\n"
-	       "\t\tmapfile -t COMPREPLY < <(compgen -W \"$verbs --version --help\" -- "
+	       "\t\tmapfile -t COMPREPLY < <(compgen -W \"$verbs --version --help "
+	       "--completion\" -- "
 	       "\"$current\")\n"
 	       "\t\treturn\n"
-	       "\tfi\n"
-	       "\tcase $verb in\n");
+	       "\tfi\n");
+	fputs(script_verb, stdout);
+	printf("\tcase $verb in\n");
 	for (size_t i = 0; verbs[i]; i++)
-		print_verb(verbs[i]);
+		print_verb(verbs[i]->name, verbs[i]);
+	print_verb("snapshot-kernel", &verb_snapshot_machine);
 	fputs(script_tail, stdout);
 	return STATUS_OK;
 }

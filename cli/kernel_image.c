@@ -19,6 +19,7 @@
 
 /* Linux's Documentation/arch/x86/boot.rst: offsets in the file. */
 #define SETUP_SECTS 0x1f1
+#define SYSSIZE 0x1f4 /* of what follows the setup part, in units of 16 bytes */
 #define BOOT_FLAG 0x1fe
 #define HEADER 0x202
 #define VERSION 0x206
@@ -50,17 +51,27 @@ static uint32_t get32(const uint8_t *at)
 	return v;
 }
 
+static uint64_t setup_len(const uint8_t header[KERNEL_IMAGE_HEADER])
+{
+	return ((uint64_t)(header[SETUP_SECTS] ? header[SETUP_SECTS] : 4) + 1) * SECTOR;
+}
+
+/* Before boot protocol 2.04 two bytes of the size were something else: PAYLOAD_LENGTH is younger. */
+bool kernel_image_is_whole(const uint8_t header[KERNEL_IMAGE_HEADER], uint64_t len)
+{
+	return len >= setup_len(header) + 16 * (uint64_t)get32(header + SYSSIZE);
+}
+
 bool kernel_image_payload(const uint8_t header[KERNEL_IMAGE_HEADER], uint64_t len,
 			  struct kernel_payload *out)
 {
-	uint64_t start, offset, length;
+	uint64_t offset, length;
 
 	if (memcmp(header + BOOT_FLAG, "\x55\xaa", 2) != 0 ||
 	    memcmp(header + HEADER, "HdrS", 4) != 0 ||
 	    (header[VERSION] | header[VERSION + 1] << 8) < VERSION_2_08)
 		return false;
-	start = ((uint64_t)(header[SETUP_SECTS] ? header[SETUP_SECTS] : 4) + 1) * SECTOR;
-	offset = start + get32(header + PAYLOAD_OFFSET);
+	offset = setup_len(header) + get32(header + PAYLOAD_OFFSET);
 	length = get32(header + PAYLOAD_LENGTH);
 	if (length < PAYLOAD_MIN || offset > len || length > len - offset)
 		return false;
@@ -328,16 +339,25 @@ static int unpack_memory(int kernel, const struct kernel_payload *p, struct kern
 	return fd;
 }
 
-/* Read what is needed of a file: the header, and the payload's last bytes. */
-static bool read_payload(int kernel, const struct stat *st, struct kernel_payload *p)
+/*
+ * Read what is needed of a file: the header, and the payload's last bytes. A file that is cut off
+ * the library refuses, with a message that says so: no reason is given here.
+ */
+static bool read_payload(int kernel, const struct stat *st, struct kernel_payload *p,
+			 struct kernel_image *image)
 {
 	uint8_t header[KERNEL_IMAGE_HEADER], size[4];
 
 	if (pread(kernel, header, sizeof(header), 0) != (ssize_t)sizeof(header) ||
-	    !kernel_image_payload(header, (uint64_t)st->st_size, p) ||
-	    pread(kernel, size, sizeof(size), (off_t)(p->offset + p->len - sizeof(size))) !=
-		    (ssize_t)sizeof(size))
+	    !kernel_image_is_whole(header, (uint64_t)st->st_size))
 		return false;
+	if (!kernel_image_payload(header, (uint64_t)st->st_size, p) ||
+	    pread(kernel, size, sizeof(size), (off_t)(p->offset + p->len - sizeof(size))) !=
+		    (ssize_t)sizeof(size)) {
+		snprintf(image->why, sizeof(image->why),
+			 "its header does not say what is packed in it");
+		return false;
+	}
 	p->size = get32(size);
 	return true;
 }
@@ -348,10 +368,8 @@ static int unpack_file(int kernel, const struct stat *st, int dir, const char *n
 	struct kernel_payload p;
 	int fd = -1;
 
-	if (!read_payload(kernel, st, &p)) {
-		snprintf(image->why, sizeof(image->why), "what is packed in it is cut off");
+	if (!read_payload(kernel, st, &p, image))
 		return -1;
-	}
 	if (p.size == 0 || p.size > SIZE_MAX_UNPACKED) {
 		snprintf(image->why, sizeof(image->why),
 			 "it says to be %zu bytes when unpacked", p.size);

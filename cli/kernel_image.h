@@ -2,10 +2,10 @@
 /*
  * A kernel as the library likes it best. A Linux bzImage unpacks itself in the guest, which takes
  * many times as long as unpacking it here, and cannot use PVH. So the ELF file inside is taken out
- * by a helper process, mayfly-unpack, and kept for the next time, in $XDG_CACHE_HOME/mayfly, else ~/.cache/mayfly: private files of
- * the user's, at most KERNEL_IMAGE_KEPT, each named for the file that it came from (device, inode,
- * size, times of change), so that a kernel is not even read to find it. Where nothing can be kept,
- * it is memory.
+ * by a helper process, mayfly-unpack, and kept for the next time, in $XDG_CACHE_HOME/mayfly, else
+ * ~/.cache/mayfly: private files of the user's, at most KERNEL_IMAGE_KEPT, each named for the file
+ * that it came from (device, inode, size, times of change), so that a kernel is not even read to
+ * find it. Where nothing can be kept, it is memory.
  *
  * In `mayfly boot`:
  *
@@ -34,8 +34,8 @@ struct kernel_image {
 };
 
 /*
- * Never fails: what cannot be unpacked (see `why`), or is no bzImage, or cannot be read, is used as
- * it is, and the library says what is wrong with it, if anything is.
+ * Never fails: what cannot be unpacked (see `why`), or is cut off, or no bzImage, or cannot be read,
+ * is used as it is, and the library says what is wrong with it, if anything is.
  */
 void kernel_image_open(const char *path, struct kernel_image *image);
 void kernel_image_close(struct kernel_image *image);
@@ -46,6 +46,9 @@ struct kernel_payload {
 };
 
 #define KERNEL_IMAGE_HEADER 0x270 /* bytes at a bzImage's beginning that matter */
+
+/* Whether a bzImage of `len` bytes has all parts that its header tells of; it may be longer. */
+bool kernel_image_is_whole(const uint8_t header[KERNEL_IMAGE_HEADER], uint64_t len);
 
 /*
  * Of hostile bytes; `len` is the whole file's. False: it is no bzImage, one of before boot protocol

@@ -162,8 +162,6 @@ int machine_init(struct machine *m, const struct verb *verb, const struct boot_o
 
 	m->options = o;
 	m->console = m->trace_fd = -1;
-	if (!streams_are_open())
-		return STATUS_FAILED;
 	if (o->shutdown && o->pty)
 		return usage_error(verb, "--shutdown needs the console that --pty takes away");
 	status = boot_setup_init(&m->setup, verb, o);
@@ -285,6 +283,27 @@ int machine_new_from(struct machine *m, const char *path)
 
 /* --- Running it ------------------------------------------------------------------------------- */
 
+/* What the user would not see otherwise. */
+static void report_end(struct machine *m, const mayfly_machine_end *end)
+{
+	char note[160], at[32] = "";
+
+	if (end->console_errno) {
+		complain("cannot write to %s: %s",
+			 m->options->pty ? "the pseudoterminal" : "standard output",
+			 strerror(end->console_errno));
+		m->lost = true;
+	}
+	if (!end->triple_fault)
+		return;
+	if (end->fault_has_ip)
+		snprintf(at, sizeof(at), " at 0x%llx", (unsigned long long)end->fault_ip);
+	snprintf(note, sizeof(note),
+		 "the guest faulted thrice (CPU %u%s): a crash, unless that is how it reboots",
+		 end->fault_cpu, at);
+	print_notice(m, note);
+}
+
 int machine_run(struct machine *m, const mayfly_machine_pause *pause, mayfly_machine_end *end)
 {
 	mayfly_error err;
@@ -294,12 +313,13 @@ int machine_run(struct machine *m, const mayfly_machine_pause *pause, mayfly_mac
 	/* By a key, before there was a machine to interrupt. */
 	if (atomic_load(&m->ended_by))
 		mayfly_machine_interrupt(m->machine);
-	end->size = sizeof(*end);
+	*end = (mayfly_machine_end){.size = sizeof(*end)};
 	r = mayfly_machine_run(m->machine, pause, end, &err);
 	m->ran = true;
 	by = r == MAYFLY_E_INTERRUPTED ? atomic_load(&m->ended_by) : 0;
 	ending_unwatch(by);
 	terminal_restore();
+	report_end(m, end);
 	if (r == MAYFLY_OK)
 		return STATUS_OK;
 	if (by)
@@ -331,13 +351,21 @@ static void print_timeline(struct machine *m)
 	mayfly_error err;
 
 	if (mayfly_machine_timeline(m->machine, format, m->began_ns, write_trace, m, &err) !=
-	    MAYFLY_OK)
+	    MAYFLY_OK) {
 		complain_library(&err);
-	if (m->trace_errno)
-		complain("%s is not complete: %s", m->options->trace, strerror(m->trace_errno));
+		m->lost = true;
+	}
+	/* Some file systems tell only now that there was no room: close(2). */
+	if (m->trace_fd >= 0 && close(m->trace_fd) != 0 && !m->trace_errno)
+		m->trace_errno = errno;
+	m->trace_fd = -1;
+	if (!m->trace_errno)
+		return;
+	complain("%s is not complete: %s", m->options->trace, strerror(m->trace_errno));
+	m->lost = true;
 }
 
-void machine_fini(struct machine *m)
+int machine_fini(struct machine *m, int status)
 {
 	if (m->machine && m->ran && m->options->trace)
 		print_timeline(m);
@@ -350,4 +378,5 @@ void machine_fini(struct machine *m)
 		close(m->console);
 	boot_setup_fini(&m->setup);
 	ending_die_of_signal();
+	return m->lost && status == STATUS_OK ? STATUS_FAILED : status;
 }

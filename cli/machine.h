@@ -19,6 +19,7 @@ struct machine {
 	int trace_fd;
 	int trace_errno;
 	bool ran;
+	bool lost;	     /* output, of the console or the timeline */
 	atomic_int ended_by; /* the signal, or 0 */
 	bool asked;	     /* to shut down; the signals' thread's */
 };
@@ -42,6 +43,7 @@ int machine_run(struct machine *m, const mayfly_machine_pause *pause, mayfly_mac
 /* The exit status for an end that is no pause. */
 int machine_status(const mayfly_machine_end *end);
 
-void machine_fini(struct machine *m);
+/* Gives the exit status: `status`, or STATUS_FAILED for success with something lost. */
+int machine_fini(struct machine *m, int status);
 
 #endif

@@ -22,7 +22,8 @@ static void print_overview(FILE *out)
 	for (size_t i = 0; verbs[i]; i++)
 		fprintf(out, "  %-9s %s\n", verbs[i]->name, verbs[i]->summary);
 	fputs("\n'mayfly help VERB' tells more; so do the manual pages, mayfly(1) first.\n"
-	      "'mayfly --version' prints the version.\n",
+	      "'mayfly --version' prints the version, 'mayfly --completion bash' what bash is "
+	      "to\nknow for completing all this.\n",
 	      out);
 }
 

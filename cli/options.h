@@ -41,6 +41,7 @@ struct option_spec {
 	uint64_t max;	      /* OPTION_COUNT */
 	const char *argument; /* its placeholder in --help, such as "TIME" */
 	const char *words;    /* separated by blanks; for OPTION_TEXT, what to complete */
+	bool names_file; /* OPTION_TEXTS: NAME=FILE, completed as a file's name behind "=" */
 	const char *help;
 };
 

@@ -152,8 +152,7 @@ static int take(const struct snapshot_options *o, char **argv)
 	if (status == STATUS_OK)
 		status = end.end == MAYFLY_END_PAUSE ? save(&p, o->output)
 						     : ended_early(&end, point);
-	program_finish(&p);
-	return status;
+	return program_finish(&p, status);
 }
 
 /*
@@ -181,7 +180,7 @@ static int run_snapshot(int argc, char **argv)
 	int first, status;
 
 	if (when && snapshot_is_of_machine(when))
-		return snapshot_machine(argc, argv);
+		return verb_snapshot_machine.run(argc, argv);
 	first = options_parse(&verb_snapshot, argc, argv, &options);
 	if (first < 0)
 		status = first == OPTIONS_SHOWN ? STATUS_OK : STATUS_FAILED;

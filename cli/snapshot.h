@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "cli.h"
 #include "mayfly.h"
 
 /* Whether --when's argument is about a kernel: console:TEXT, port, or a time. */
@@ -16,8 +17,8 @@ bool snapshot_is_of_machine(const char *when);
  */
 bool snapshot_has_place(const char *path);
 
-/* The verb, for such an argument. Gives the exit status. */
-int snapshot_machine(int argc, char **argv);
+/* What the verb is with such an argument. */
+extern const struct verb verb_snapshot_machine;
 
 /*
  * Save what a function of the library made, with the result r, and let go of it. Complains. Gives

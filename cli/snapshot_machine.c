@@ -50,34 +50,10 @@ static const char details[] = "The kernel is booted, runs up to that point, and 
 			      "failed, or the guest ended\n"
 			      "before; 126 KERNEL is none; 127 there is no KERNEL.\n";
 
-/* The same verb to whoever uses it. */
-static const struct verb verb = {
-	.name = "snapshot",
-	.summary = "Boot a kernel up to a point, and save it there.",
-	.synopsis = "-o FILE --when WHEN KERNEL",
-	.details = details,
-	.operands = OPERANDS_KERNEL,
-	.options = specs,
-	.noptions = COUNT_OF(specs),
-	.shared = &boot_option_table,
-};
-
 bool snapshot_is_of_machine(const char *when)
 {
 	return strcmp(when, "port") == 0 || strncmp(when, CONSOLE, strlen(CONSOLE)) == 0 ||
 	       (when[0] >= '0' && when[0] <= '9');
-}
-
-/* A number alone counts seconds. */
-static int parse_after(const char *text, uint64_t *ret_ns, mayfly_error *err)
-{
-	char seconds[32];
-
-	if (strspn(text, "0123456789.") == strlen(text) && strlen(text) < sizeof(seconds) - 1) {
-		snprintf(seconds, sizeof(seconds), "%ss", text);
-		return parse_time(seconds, ret_ns, err);
-	}
-	return parse_time(text, ret_ns, err);
 }
 
 static int parse_when(const char *when, mayfly_machine_pause *pause)
@@ -92,13 +68,14 @@ static int parse_when(const char *when, mayfly_machine_pause *pause)
 	if (strncmp(when, CONSOLE, strlen(CONSOLE)) == 0) {
 		pause->console = when + strlen(CONSOLE);
 		if (!*pause->console)
-			return usage_error(&verb, "--when: console:TEXT needs a text");
+			return usage_error(&verb_snapshot_machine,
+					   "--when: console:TEXT needs a text");
 		return STATUS_OK;
 	}
-	if (parse_after(when, &pause->after_ns, &err) != MAYFLY_OK)
-		return usage_error(&verb, "--when: %s", err.message);
+	if (parse_time(when, &pause->after_ns, &err) != MAYFLY_OK)
+		return usage_error(&verb_snapshot_machine, "--when: %s", err.message);
 	if (!pause->after_ns)
-		return usage_error(&verb,
+		return usage_error(&verb_snapshot_machine,
 				   "--when: after no time at all there is nothing to save");
 	return STATUS_OK;
 }
@@ -119,7 +96,10 @@ static int ended_early(const mayfly_machine_end *end, const char *when)
 			 end->status, when);
 	else
 		complain("the guest %s before '%s': nothing was saved",
-			 end->reason == MAYFLY_MACHINE_OFF ? "powered off" : "rebooted", when);
+			 end->reason == MAYFLY_MACHINE_OFF ? "powered off"
+			 : end->triple_fault		   ? "faulted thrice"
+							   : "rebooted",
+			 when);
 	return STATUS_FAILED;
 }
 
@@ -128,7 +108,7 @@ static int take(const struct options *o, const char *kernel, uint64_t began_ns)
 	struct machine m = {.began_ns = began_ns};
 	mayfly_machine_pause pause;
 	mayfly_machine_end end;
-	int status = machine_init(&m, &verb, &o->boot);
+	int status = machine_init(&m, &verb_snapshot_machine, &o->boot);
 
 	if (status == STATUS_OK)
 		status = parse_when(o->when, &pause);
@@ -141,28 +121,42 @@ static int take(const struct options *o, const char *kernel, uint64_t began_ns)
 	if (status == STATUS_OK)
 		status = end.reason == MAYFLY_MACHINE_PAUSE ? save(&m, o->output)
 							    : ended_early(&end, o->when);
-	machine_fini(&m);
-	return status;
+	return machine_fini(&m, status);
 }
 
-int snapshot_machine(int argc, char **argv)
+static int run_snapshot(int argc, char **argv)
 {
 	struct options options = {.output = NULL};
 	uint64_t began_ns = now_ns();
-	int first = options_parse(&verb, argc, argv, &options);
+	int first = options_parse(&verb_snapshot_machine, argc, argv, &options);
 	int status;
 
 	if (first < 0)
 		status = first == OPTIONS_SHOWN ? STATUS_OK : STATUS_FAILED;
 	else if (!options.output)
-		status = usage_error(&verb, "-o FILE is missing: where to save it");
+		status = usage_error(&verb_snapshot_machine,
+				     "-o FILE is missing: where to save it");
 	else if (first == argc)
-		status = usage_error(&verb, "a KERNEL is missing");
+		status = usage_error(&verb_snapshot_machine, "a KERNEL is missing");
 	else if (argc - first > 1)
-		status = usage_error(&verb, "one KERNEL at a time; its command line is "
-					    "--cmdline's");
+		status = usage_error(&verb_snapshot_machine,
+				     "one KERNEL at a time; its command line is "
+				     "--cmdline's");
 	else
 		status = take(&options, argv[first], began_ns);
 	boot_options_fini(&options.boot);
 	return status;
 }
+
+/* The same verb to whoever uses it. */
+const struct verb verb_snapshot_machine = {
+	.name = "snapshot",
+	.summary = "Boot a kernel up to a point, and save it there.",
+	.synopsis = "-o FILE --when WHEN KERNEL",
+	.details = details,
+	.operands = OPERANDS_KERNEL,
+	.options = specs,
+	.noptions = COUNT_OF(specs),
+	.shared = &boot_option_table,
+	.run = run_snapshot,
+};

@@ -860,9 +860,11 @@ MAYFLY_API int mayfly_process_snapshot(mayfly_process *process, mayfly_snapshot 
 
 /*
  * Back to the snapshot it was made from with new standard streams (descriptors as in the
- * options), for another run; the same grants and limits, time counted anew. Needs
+ * options), for another run; the same arguments, grants and limits, time counted anew. Granted is
+ * what was found at the paths of the grants when the process was made, whatever is there now. Needs
  * MAYFLY_PROCESS_RESTORABLE, and a snapshot in the options it was made with. Costs what was
- * written, a small part of making another process. Errors: INVALID, BUSY, IO, NOMEM, HYPERVISOR.
+ * written, a small part of making another process, and a descriptor of the host for each grant.
+ * Errors: INVALID, BUSY, IO, NOMEM, HYPERVISOR; PROTOCOL, in a forked child.
  */
 MAYFLY_API int mayfly_process_restore(mayfly_process *process, int stdin_fd, int stdout_fd,
 				      int stderr_fd, mayfly_error *err);

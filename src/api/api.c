@@ -73,7 +73,12 @@ int mayfly_load_memory(const void *elf, size_t len, const char *name,
 	r = hv_host(&hv_kvm, &host, err);
 	if (r < 0)
 		return r;
-	r = function_load(&source, &sizes, host, out, err);
+	if (len >= strlen(SNAPSHOT_MAGIC) &&
+	    memcmp(elf, SNAPSHOT_MAGIC, strlen(SNAPSHOT_MAGIC)) == 0)
+		r = fail(err, MAYFLY_E_FORMAT,
+			 "a snapshot, not an ELF file: mayfly_snapshot_open() opens it");
+	else
+		r = function_load(&source, &sizes, host, out, err);
 	if (r < 0)
 		error_prefix(err, "%s", source.name);
 	return r;
@@ -115,6 +120,8 @@ int mayfly_load_file(const char *path, const mayfly_load_options *options,
 
 	if (!path)
 		return null_argument("path", err);
+	if (!path[0])
+		return fail(err, MAYFLY_E_IO, "the name of the guest's file is empty");
 	r = read_file(path, &data, &len, err);
 	return r < 0 ? r : mayfly_load_memory(data, len, path, options, out, err);
 }

@@ -113,11 +113,14 @@ int mayfly_machine_run(mayfly_machine *machine, const mayfly_machine_pause *paus
 	r = options_copy(&p, sizeof(p), pause, "mayfly_machine_pause", err);
 	if (r == 0 && p.console && !*p.console)
 		r = fail(err, MAYFLY_E_INVALID, "the console's text to pause at is empty");
-	if (r == 0)
-		r = machine_run(machine_of(machine), &p, &result, err);
 	if (r < 0)
 		return r;
-	return options_give(end, &result, sizeof(result), "mayfly_machine_end", err);
+	r = machine_run(machine_of(machine), &p, &result, err);
+	if (r == 0)
+		return options_give(end, &result, sizeof(result), "mayfly_machine_end", err);
+	/* What it says of the console; the error is the run's. */
+	(void)options_give(end, &result, sizeof(result), "mayfly_machine_end", NULL);
+	return r;
 }
 
 void mayfly_machine_interrupt(mayfly_machine *machine)

@@ -42,8 +42,9 @@ static int open_device(mayfly_error *err)
 	case EPERM:
 		return fail_errno(
 			err, MAYFLY_E_HYPERVISOR, errno,
-			"no permission for /dev/kvm: add the user to the group that owns it "
-			"(usermod -aG kvm USER, then log in again)");
+			"no permission for /dev/kvm: it is for its group, where it has one "
+			"(usermod -aG kvm USER, then log in again); 'mayfly doctor' says "
+			"what is the case here");
 	default:
 		return fail_errno(err, MAYFLY_E_HYPERVISOR, errno, "cannot open /dev/kvm");
 	}
@@ -67,6 +68,9 @@ static int check_capabilities(struct kvm_host *host, mayfly_error *err)
 	int need = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
 
 	host->info.api_version = ioctl(host->fd, KVM_GET_API_VERSION, 0);
+	if (host->info.api_version < 0)
+		return fail_errno(err, MAYFLY_E_HYPERVISOR, errno,
+				  "/dev/kvm is not KVM's device");
 	if (host->info.api_version != KVM_API_VERSION)
 		return fail(err, MAYFLY_E_HYPERVISOR, "/dev/kvm speaks API version %d, not %d",
 			    host->info.api_version, KVM_API_VERSION);

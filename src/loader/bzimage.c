@@ -79,7 +79,7 @@ int bzimage_load(struct image *image, const uint8_t data[BZIMAGE_HEADER], const 
 		 struct kernel *out, mayfly_error *err)
 {
 	uint64_t sectors = data[SETUP_SECTS] ? data[SETUP_SECTS] : 4; /* 0 means 4 */
-	uint64_t start = (sectors + 1) * SECTOR, size, span;
+	uint64_t start = (sectors + 1) * SECTOR, size, said, span;
 	uint32_t header_end = JUMP + 2u + data[JUMP + 1];
 	uint8_t *to;
 	int r;
@@ -93,13 +93,13 @@ int bzimage_load(struct image *image, const uint8_t data[BZIMAGE_HEADER], const 
 			"file %llu",
 			(unsigned long long)start, (unsigned long long)image->len);
 	size = image->len - start;
-	if (size < 16 * (uint64_t)get32(data + SYSSIZE))
+	said = 16 * (uint64_t)get32(data + SYSSIZE);
+	if (size < said)
 		return fail(
 			err, MAYFLY_E_FORMAT,
 			"kernel: the bzImage is cut off: its parts have %llu bytes, the file "
 			"%llu",
-			(unsigned long long)(start + 16 * (uint64_t)get32(data + SYSSIZE)),
-			(unsigned long long)image->len);
+			(unsigned long long)(start + said), (unsigned long long)image->len);
 	span = get32(data + INIT_SIZE);
 	if (span < size)
 		span = size;

@@ -304,7 +304,7 @@ static int read_segments(const struct elf_file *file, const struct elf_limits *l
 	if (img->end_va - img->start_va > limits->max_span)
 		return fail(err, MAYFLY_E_TOO_LARGE,
 			    "the image takes " X64 " bytes of addresses, from " X64 " to " X64
-			    "; at most " X64 " are allowed here",
+			    "; the guest's memory has room for " X64 ": give it more",
 			    img->end_va - img->start_va, img->start_va, img->end_va,
 			    limits->max_span);
 	return MAYFLY_OK;
@@ -334,7 +334,7 @@ static int check_tls(const struct elf_image *img, const struct elf_limits *limit
 	if (ph->p_memsz > limits->max_span)
 		return fail(err, MAYFLY_E_TOO_LARGE,
 			    "program header %u: thread-local data of " X64
-			    " bytes; at most " X64 " are allowed here",
+			    " bytes; the guest's memory has room for " X64 ": give it more",
 			    number, ph->p_memsz, limits->max_span);
 	if (add_overflows(ph->p_vaddr, img->bias, &va) ||
 	    add_overflows(va, ph->p_memsz, &end) ||

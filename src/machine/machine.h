@@ -54,12 +54,21 @@ enum machine_state { MACHINE_NEW, MACHINE_RUNNING, MACHINE_PAUSED, MACHINE_ENDED
 enum machine_stop {
 	STOP_NONE,
 	STOP_PAUSE, /* for a snapshot: they may go on */
-	STOP_RESET, /* the guest asked for a reset: 0xfe to 0x64, triple fault, 0xcf9, 0x92 */
-	STOP_OFF,   /* it powered itself off, by ACPI */
-	STOP_EXIT,  /* the guest wrote the exit port: `exit_status` */
+	/* The guest asked for a reset: 0xfe to 0x64, 0xcf9, 0x92; or faulted thrice: `fault` */
+	STOP_RESET,
+	STOP_OFF,  /* it powered itself off, by ACPI */
+	STOP_EXIT, /* the guest wrote the exit port: `exit_status` */
 	STOP_TIMEOUT,
 	STOP_INTERRUPTED,
 	STOP_FAILED /* `failure` */
+};
+
+/* A triple fault (SDM vol. 3, 6.15, interrupt 8), with which a CPU shuts down. */
+struct machine_fault {
+	bool happened;
+	uint32_t cpu;
+	bool has_ip; /* the hypervisor knows where it was */
+	uint64_t ip;
 };
 
 /* The flags that say what a machine is made of. */
@@ -115,6 +124,7 @@ struct machine {
 	enum machine_state state;
 	enum machine_stop stop;
 	int exit_status;
+	struct machine_fault fault;
 	mayfly_error failure;
 	bool interrupted; /* the next run ends at once */
 	bool pause_at_mark;
@@ -134,6 +144,7 @@ struct machine {
 int machine_new(const struct hv_backend *hv, const mayfly_machine_options *options,
 		struct machine **out, mayfly_error *err);
 void machine_free(struct machine *m);
+/* Whatever comes of it, end->console_errno is set if it ran. */
 int machine_run(struct machine *m, const mayfly_machine_pause *pause, mayfly_machine_end *end,
 		mayfly_error *err);
 void machine_interrupt(struct machine *m);
@@ -143,6 +154,7 @@ int machine_snapshot(struct machine *m, struct mayfly_snapshot **out, mayfly_err
 /* Any thread, vCPU threads too: the first reason counts. */
 void machine_stop(struct machine *m, enum machine_stop why);
 void machine_exit(struct machine *m, int status);
+void machine_triple_fault(struct machine *m, const struct machine_fault *fault);
 void machine_fail(struct machine *m, const mayfly_error *failure);
 /*
  * The guest wrote PORT_MARK, on a vCPU's thread: a point on the timeline, an event, or a pause.

@@ -155,6 +155,27 @@ static void fail_exit(struct machine_cpu *cpu, const struct hv_exit *exit)
 	machine_fail(cpu->machine, &err);
 }
 
+/*
+ * As it is after INIT (SDM vol. 3, table 10-1): with SVM, where the state that a shutdown leaves is
+ * undefined, KVM puts a vCPU there before it tells of it (AMD APM vol. 2, 15.14.3).
+ */
+#define RESET_IP 0xfff0u
+#define RESET_CS_BASE 0xffff0000u
+
+static void triple_fault(struct machine_cpu *cpu)
+{
+	struct machine_fault fault = {.happened = true, .cpu = cpu->number};
+	struct cpu_regs regs = {.rip = 0};
+	struct cpu_control control = {.cr0 = 0};
+
+	if (hv_vcpu_get_regs(cpu->vcpu, &regs, NULL) == 0 &&
+	    hv_vcpu_get_control(cpu->vcpu, &control, NULL) == 0)
+		fault.has_ip = regs.rip != RESET_IP || control.cs_base != RESET_CS_BASE;
+	fault.ip = fault.has_ip ? regs.rip : 0;
+	machine_event(cpu->machine, "triple fault");
+	machine_triple_fault(cpu->machine, &fault);
+}
+
 /* --- The loop -------------------------------------------------------------------------- */
 
 static void handle_exit(struct machine_cpu *cpu, const struct hv_exit *exit)
@@ -173,8 +194,7 @@ static void handle_exit(struct machine_cpu *cpu, const struct hv_exit *exit)
 		timeline_exit(m->timeline, EXIT_OTHER, 0);
 		return;
 	case HV_EXIT_SHUTDOWN:
-		machine_event(m, "triple fault");
-		machine_stop(m, STOP_RESET);
+		triple_fault(cpu);
 		return;
 	case HV_EXIT_MEMORY:
 	case HV_EXIT_INTERNAL:

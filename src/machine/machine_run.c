@@ -59,6 +59,15 @@ void machine_exit(struct machine *m, int status)
 	pthread_mutex_unlock(&m->lock);
 }
 
+void machine_triple_fault(struct machine *m, const struct machine_fault *fault)
+{
+	pthread_mutex_lock(&m->lock);
+	if (counts(m, STOP_RESET))
+		m->fault = *fault;
+	stop_locked(m, STOP_RESET);
+	pthread_mutex_unlock(&m->lock);
+}
+
 void machine_fail(struct machine *m, const mayfly_error *failure)
 {
 	pthread_mutex_lock(&m->lock);
@@ -209,6 +218,10 @@ static int finish(struct machine *m, mayfly_machine_end *end, mayfly_error *err)
 		break;
 	case STOP_RESET:
 		end->reason = MAYFLY_MACHINE_RESET;
+		end->triple_fault = m->fault.happened;
+		end->fault_cpu = m->fault.cpu;
+		end->fault_has_ip = m->fault.has_ip;
+		end->fault_ip = m->fault.ip;
 		break;
 	case STOP_OFF:
 		end->reason = MAYFLY_MACHINE_OFF;
@@ -272,6 +285,7 @@ int machine_run(struct machine *m, const mayfly_machine_pause *pause, mayfly_mac
 	if (text)
 		(void)stream_watch(m->console, NULL, NULL, NULL, NULL);
 	stream_drain(m->console, DRAIN_NS);
+	end->console_errno = stream_lost(m->console);
 	r = finish(m, end, err);
 	machine_event(m, r == 0 && end->reason == MAYFLY_MACHINE_PAUSE ? "pause" : "end");
 	return r;

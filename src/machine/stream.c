@@ -81,6 +81,7 @@ struct stream {
 	bool away;    /* nobody is at the other end of the pseudoterminal */
 	bool refused; /* the user waits for writable() */
 	bool held;    /* the timer is set */
+	int lost;     /* errno: output was lost by it, the first time */
 	uint64_t last_write;
 	struct watch watch;
 	_Atomic(uint64_t) first_output;
@@ -247,9 +248,13 @@ static void drop(struct stream *s, size_t len)
 	s->used -= len;
 }
 
-/* There is nobody to write to, and there never will be. Its descriptor stays until the end. */
-static void output_over(struct stream *s)
+/*
+ * There is nobody to write to, and there never will be. Its descriptor stays until the end. A
+ * reader that has left wanted no more: nothing is lost.
+ */
+static void output_over(struct stream *s, int e)
 {
+	s->lost = e == EPIPE ? 0 : e;
 	s->out.kind = KIND_NONE;
 	s->used = 0;
 	s->blocked = false;
@@ -270,7 +275,7 @@ static void flush(struct stream *s)
 		else if (n < 0 && would_block(errno))
 			s->blocked = true;
 		else if (n == 0 || errno != EINTR)
-			output_over(s);
+			output_over(s, n == 0 ? EIO : errno);
 	}
 	s->last_write = clock_now();
 }
@@ -379,6 +384,16 @@ void stream_drain(struct stream *s, uint64_t timeout_ns)
 	}
 	/* The loop's thread takes note of what changed. */
 	kick(s);
+}
+
+int stream_lost(struct stream *s)
+{
+	int lost;
+
+	pthread_mutex_lock(&s->lock);
+	lost = s->lost;
+	pthread_mutex_unlock(&s->lock);
+	return lost;
 }
 
 uint64_t stream_first_output(const struct stream *s)

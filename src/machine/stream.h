@@ -53,6 +53,12 @@ size_t stream_write(struct stream *stream, const uint8_t *data, size_t len);
  */
 void stream_drain(struct stream *stream, uint64_t timeout_ns);
 
+/*
+ * The errno of the first write that failed, by which output was lost, and all that came after it;
+ * 0: none did. That a reader has left (EPIPE) is no loss. Any thread.
+ */
+int stream_lost(struct stream *stream);
+
 /* ns of CLOCK_MONOTONIC when the first byte was put out; 0: none yet. */
 uint64_t stream_first_output(const struct stream *stream);
 /*

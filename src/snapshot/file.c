@@ -9,6 +9,7 @@
  *
  * Host byte order: x86-64 only.
  */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,7 +24,6 @@
 #include "core/io.h"
 #include "snapshot/snapshot.h"
 
-#define MAGIC "MAYFLY\r\n"
 #define VERSION 2
 #define MAX_DESCRIPTION ((uint64_t)64 << 20)
 #define CHUNK_PAGES 256
@@ -153,7 +153,7 @@ static int write_file(const struct mayfly_snapshot *snap, int fd, mayfly_error *
 	if (r < 0)
 		return r;
 	memset(h, 0, sizeof(*h));
-	memcpy(h->magic, MAGIC, sizeof(h->magic));
+	memcpy(h->magic, SNAPSHOT_MAGIC, sizeof(h->magic));
 	h->version = VERSION;
 	h->kind = g->kind->id;
 	h->description_len = description_len;
@@ -213,7 +213,10 @@ static int check_header(const struct header *h, uint64_t file_len, const struct 
 	struct header expect = *h;
 	const char *missing;
 
-	if (memcmp(h->magic, MAGIC, sizeof(h->magic)) != 0)
+	if (memcmp(h->magic, ELFMAG, SELFMAG) == 0)
+		return fail(err, MAYFLY_E_FORMAT,
+			    "an ELF file, not a snapshot: mayfly_load_file() loads guests");
+	if (memcmp(h->magic, SNAPSHOT_MAGIC, sizeof(h->magic)) != 0)
 		return fail(err, MAYFLY_E_FORMAT,
 			    "not a snapshot file (it does not begin with \"MAYFLY\")");
 	if (h->version != VERSION)

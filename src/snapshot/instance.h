@@ -22,7 +22,7 @@ struct instance {
 	struct hv_vcpu *vcpu;
 	struct gmem gm;
 	struct cpu_setup setup;
-	pid_t owner; /* the process that made it */
+	pid_t owner;   /* the process that made it */
 	uint32_t mark; /* the same, of core/forks.h */
 	bool mapped; /* private memory maps the snapshot's file; else it is a slice with copies */
 	bool logs;   /* what the guest writes: restore and capture need it */
@@ -85,7 +85,8 @@ int instance_refuse_child(mayfly_error *err);
 /* PROTOCOL in a child of fork(2), which has neither VM nor memory: both are its parent's. */
 static inline int instance_check_process(const struct instance *inst, mayfly_error *err)
 {
-	return __builtin_expect(forks_since(inst->mark), false) ? instance_refuse_child(err) : 0;
+	return __builtin_expect(forks_since(inst->mark), false) ? instance_refuse_child(err)
+								: 0;
 }
 
 /* Bytes of host memory that are this VM's own, by its logs and copies; an upper bound. */

@@ -10,6 +10,9 @@
 
 #include "snapshot/guest.h"
 
+/* What snapshot files begin with. */
+#define SNAPSHOT_MAGIC "MAYFLY\r\n"
+
 struct mayfly_snapshot {
 	uint32_t refs; /* atomic */
 	struct guest *guest;

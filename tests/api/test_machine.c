@@ -5,6 +5,7 @@
  */
 #include "support.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -250,9 +251,28 @@ static void triple_fault_is_a_reset(void **state)
 	struct rig r;
 
 	(void)state;
-	EMIT(&c, "\x0f\x0b"); /* ud2, without any IDT */
+	EMIT(&c, "\x90\x0f\x0b"); /* nop; ud2, without any IDT */
 	rig_open(&r, &c);
 	assert_ends(&r, MAYFLY_MACHINE_RESET, 0);
+	assert_true(r.end.triple_fault);
+	assert_int_equal(r.end.fault_cpu, 0);
+	/* With SVM the hardware does not tell. */
+	if (r.end.fault_has_ip)
+		assert_int_equal(r.end.fault_ip, PVH_ENTRY + 1);
+	rig_close(&r);
+}
+
+static void reset_that_was_asked_for_is_no_fault(void **state)
+{
+	struct code c = {.len = 0};
+	struct rig r;
+
+	(void)state;
+	EMIT(&c, "\xb0\xfe\xe6\x64"); /* mov $0xfe, %al; out %al, $0x64 */
+	EMIT(&c, "\xfa\xf4\xeb\xfd"); /* cli; 1: hlt; jmp 1b */
+	rig_open(&r, &c);
+	assert_ends(&r, MAYFLY_MACHINE_RESET, 0);
+	assert_false(r.end.triple_fault);
 	rig_close(&r);
 }
 
@@ -356,6 +376,54 @@ static void console_shows_what_is_written(void **state)
 	assert_ends(&r, MAYFLY_MACHINE_EXIT, 3);
 	assert_output(&r, "Hello, world\n");
 	rig_close(&r);
+}
+
+/* Whether it is told that its output got nowhere, at every kind of end. */
+static void assert_loss(int to, int expected)
+{
+	struct code c = {.len = 0};
+	mayfly_machine_options o;
+	struct rig r;
+
+	put_text(&c, "lost\n");
+	mark(&c);
+	exit_with(&c, 3);
+	rig_begin(&r, &c);
+	o = rig_options(&r);
+	o.console_out_plus_one = to + 1;
+	rig_make(&r, &o);
+	run_to_mark(&r);
+	assert_int_equal(r.end.console_errno, expected);
+	assert_ends(&r, MAYFLY_MACHINE_EXIT, 3);
+	assert_int_equal(r.end.console_errno, expected);
+	mayfly_machine_free(r.machine);
+	rig_make(&r, &o);
+	run_to_mark(&r);
+	mayfly_machine_interrupt(r.machine);
+	assert_int_equal(rig_run(&r, NULL), MAYFLY_E_INTERRUPTED);
+	assert_int_equal(r.end.console_errno, expected);
+	rig_close(&r);
+}
+
+static void output_that_is_lost_is_told(void **state)
+{
+	int wrong = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	(void)state;
+	assert_true(wrong >= 0);
+	assert_loss(wrong, EBADF);
+	close(wrong);
+}
+
+static void reader_that_has_left_is_no_loss(void **state)
+{
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	close(ends[0]);
+	assert_loss(ends[1], 0);
+	close(ends[1]);
 }
 
 static void string_output_is_one_text(void **state)
@@ -747,11 +815,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(exit_port_gives_the_status),
 		cmocka_unit_test(triple_fault_is_a_reset),
+		cmocka_unit_test(reset_that_was_asked_for_is_no_fault),
 		cmocka_unit_test(halted_machine_can_be_interrupted),
 		cmocka_unit_test(busy_machine_can_be_interrupted),
 		cmocka_unit_test(time_limit_ends_it),
 		cmocka_unit_test(failure_names_the_instruction),
 		cmocka_unit_test(console_shows_what_is_written),
+		cmocka_unit_test(output_that_is_lost_is_told),
+		cmocka_unit_test(reader_that_has_left_is_no_loss),
 		cmocka_unit_test(string_output_is_one_text),
 		cmocka_unit_test(typed_bytes_reach_the_guest),
 		cmocka_unit_test(virtio_registers_are_where_the_command_line_says),

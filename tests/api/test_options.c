@@ -516,6 +516,11 @@ static void files_that_are_no_guests_are_refused_by_name(void **state)
 
 	(void)state;
 	need_kvm();
+	assert_code(mayfly_load_file("", NULL, &snap, &err), MAYFLY_E_IO, &err);
+	assert_contains(err.message, "name of the guest's file is empty");
+	assert_code(mayfly_load_memory("MAYFLY\r\n", 8, NULL, NULL, &snap, &err),
+		    MAYFLY_E_FORMAT, &err);
+	assert_contains(err.message, "mayfly_snapshot_open()");
 	assert_code(mayfly_load_file("/nonexistent/guest", NULL, &snap, &err), MAYFLY_E_IO,
 		    &err);
 	assert_contains(err.message, "/nonexistent/guest");

@@ -99,6 +99,19 @@ test_words_of_a_disk_are_checked() {
 	err_has 'nowhere,quiet'
 }
 
+test_word_that_is_no_option_of_a_disk_is_named() {
+	: >disk
+	mayfly 125 boot --disk disk,snapshoot kernel
+	err_has "there is no file 'disk,snapshoot', and 'snapshoot' is no option of a disk (did you mean snapshot?)"
+	mayfly 125 boot --disk disk,serial,ro kernel
+	err_has "'serial' is no option of a disk (did you mean serial=?)"
+	mayfly 125 boot --disk disk,quickly kernel
+	err_has "'quickly' is no option of a disk; these are ro, snapshot"
+	: >disk,snapshoot
+	mayfly 127 boot --disk disk,snapshoot /nonexistent
+	err_has 'cannot open /nonexistent'
+}
+
 test_words_are_checked() {
 	mayfly 125 boot --console vga kernel
 	err_has "--console: 'vga' is none of: serial virtio"
@@ -136,6 +149,8 @@ test_points_of_kernels_are_checked() {
 	err_has "--when: console:TEXT needs a text"
 	mayfly 125 snapshot -o file --when 5x kernel
 	err_has "--when: '5x' is not a time"
+	mayfly 125 snapshot -o file --when 5 kernel
+	err_has "--when: '5' is not a time"
 	mayfly 125 snapshot -o file --when 0 kernel
 	err_has "there is nothing to save"
 	mayfly 125 snapshot -o file --when port
@@ -199,6 +214,21 @@ test_triple_fault_is_status_0() {
 	needs_kvm_and_kernel
 	boot t 0
 	said ''
+}
+
+test_triple_fault_is_told_with_its_place() {
+	needs_kvm_and_kernel
+	printf t | "$MAYFLY" boot --trace-boot "$KERNEL" >out 2>err || fail "exit status $?"
+	# On some CPUs KVM cannot tell the address.
+	grep -Eq '^mayfly: note: the guest faulted thrice \(CPU 0( at 0x100[0-9a-f]{3})?\): ' err ||
+		fail "no note"
+	grep -q ' triple fault$' err || fail "not on the timeline"
+	for way in t r; do
+		boot $way 0
+		err_is_empty
+	done
+	printf r | "$MAYFLY" boot "$KERNEL" >out 2>err
+	! grep thrice err || fail "it only rebooted"
 }
 
 test_time_limit_is_status_124() {
@@ -287,6 +317,38 @@ test_closed_streams_are_no_trouble() {
 	[ $status -eq 124 ] || fail "exit status $status"
 }
 
+# lost MESSAGE STATUS EXPECTED: the guest exits with a status, standard output being what it is.
+lost() {
+	printf '%s' "$2" | "$MAYFLY" boot --quiet "$KERNEL" 2>err
+	status=$?
+	[ $status -eq "$3" ] || fail "exit status $status, not $3"
+	[ "$(cat err)" = "mayfly: cannot write to standard output: $1" ] || fail "not this message"
+}
+
+test_output_that_is_lost_is_a_failure() {
+	needs_kvm_and_kernel
+	lost 'Bad file descriptor' 0 125 >&-
+	lost 'Bad file descriptor' 7 7 >&-
+	lost 'Bad file descriptor' r 125 >&-
+	[ -c /dev/full ] || skip "no /dev/full"
+	lost 'No space left on device' 0 125 >/dev/full
+	lost 'No space left on device' 7 7 >/dev/full
+}
+
+test_output_that_is_lost_before_a_snapshot_is_a_failure() {
+	needs_kvm_and_kernel
+	printf s | "$MAYFLY" snapshot -q -o saved --when port "$KERNEL" 2>err >&-
+	status=$?
+	[ $status -eq 125 ] || fail "exit status $status"
+	[ "$(cat err)" = "mayfly: cannot write to standard output: Bad file descriptor" ] ||
+		fail "not this message"
+	# What was lost is not part of it.
+	printf 3 | "$MAYFLY" boot -q --from saved >out 2>err
+	status=$?
+	[ $status -eq 3 ] || fail "exit status $status of the snapshot"
+	out_is s
+}
+
 test_reader_that_leaves_does_not_end_it() {
 	needs_kvm_and_kernel
 	{
@@ -295,6 +357,7 @@ test_reader_that_leaves_does_not_end_it() {
 	} | :
 	until [ -s status ]; do sleep 0.02; done
 	[ "$(cat status)" -eq 7 ] || fail "exit status $(cat status)"
+	err_is_empty
 }
 
 test_command_line_reaches_the_guest() {
@@ -436,6 +499,15 @@ test_timeline_goes_to_a_file_as_json() {
 		fail "no events"
 }
 
+test_timeline_that_is_not_complete_is_a_failure() {
+	needs_kvm_and_kernel
+	[ -c /dev/full ] || skip "no /dev/full"
+	boot 0 125 --trace-boot=/dev/full
+	err_has 'mayfly: /dev/full is not complete: No space left on device'
+	boot 7 7 --trace-boot=/dev/full
+	err_has 'mayfly: /dev/full is not complete: No space left on device'
+}
+
 # --- Snapshots ---
 
 test_snapshot_at_a_console_text_goes_on() {
@@ -489,6 +561,9 @@ test_guest_that_ends_before_is_not_saved() {
 	printf r | "$MAYFLY" snapshot -q -o saved --when console:never "$KERNEL" >out 2>err
 	err_has "the guest rebooted before"
 	[ ! -e saved ] || fail "there is a file"
+	printf t | "$MAYFLY" snapshot -q -o saved --when console:never "$KERNEL" >out 2>err
+	err_has "the guest faulted thrice before"
+	[ ! -e saved ] || fail "there is a file"
 }
 
 test_time_limit_before_the_point_is_status_124() {
@@ -506,6 +581,12 @@ test_snapshots_of_programs_and_machines_are_told_apart() {
 	mayfly 0 snapshot -q -o machine --when console:hello "$KERNEL"
 	mayfly 126 run --from machine
 	err_has "'mayfly boot --from' continues it"
+	for arguments in "machine function" "--list machine"; do
+		# shellcheck disable=SC2086
+		mayfly 126 call $arguments
+		err_has "machine is a snapshot of a machine: 'mayfly boot --from' continues it"
+	done
+	mayfly 0 call --list program
 }
 
 test_damaged_snapshot_is_status_126() {

@@ -345,6 +345,43 @@ test_each_method_of_packing_is_known() {
 	done
 }
 
+# With something behind what is packed, as it has in a real one, where the size has to count it.
+test_packed_kernel_that_is_cut_off_is_refused() {
+	needs_kernel
+	needs_unpack
+	needs gzip
+	XDG_CACHE_HOME=$PWD/cache
+	export XDG_CACHE_HOME
+	mkdir cache
+	bzimage gzip
+	size=$((($(wc -c <image) + 1023) / 512 * 512))
+	truncate -s $size image
+	length=$(((size - 2560) / 16))
+	at 500 "$(printf '\\%03o\\%03o\\%03o\\%03o' $((length & 255)) $((length >> 8 & 255)) \
+		$((length >> 16 & 255)) $((length >> 24 & 255)))"
+	at 566 '\001'
+	sleep 3
+	mayfly 5 boot --quiet --cmdline status=5 image
+	[ "$(find cache/mayfly -name '*.kernel' | wc -l)" -eq 1 ] || fail "none was kept"
+	# Longer is fine: signatures.
+	cp image longer
+	echo signature >>longer
+	mayfly 5 boot --quiet --cmdline status=5 longer
+	# Where it was unpacked before, new, and where what is packed is cut off as well.
+	truncate -s $((size - 1)) image
+	head -c 3000 image >short
+	head -c $((size - 400)) longer >cut
+	for kernel in image cut short; do
+		mayfly 126 boot $kernel
+		err_has "mayfly: $kernel: kernel: the bzImage is cut off"
+		! grep 'unpacks itself' err || fail "it does not come to that"
+	done
+	sleep 3
+	mayfly 126 boot image
+	err_has 'mayfly: image: kernel: the bzImage is cut off'
+	[ "$(find cache/mayfly -name '*.kernel' | wc -l)" -eq 1 ] || fail "it was kept"
+}
+
 test_damaged_packed_kernel_says_so() {
 	needs_kernel
 	needs_unpack

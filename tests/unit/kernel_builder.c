@@ -99,7 +99,8 @@ void kernel_file_bzimage(struct kernel_file *f)
 	uint8_t *d = f->data;
 
 	memset(f, 0, sizeof(*f));
-	d[0x1f1] = 4; /* setup_sects */
+	d[0x1f1] = 4;			     /* setup_sects */
+	kernel_put32(d + 0x1f4, 0x400 / 16); /* syssize */
 	kernel_put16(d + 0x1fe, 0xaa55);
 	d[0x200] = 0xeb;
 	d[0x201] = 0x270 - 0x202;

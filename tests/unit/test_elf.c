@@ -496,7 +496,7 @@ static void image_that_spans_more_than_is_allowed_is_refused(void **state)
 	(void)state;
 	build(&b, ET_EXEC);
 	elfb_phdr(&b, ELFB_DATA)->p_memsz = MAX_SPAN - (b.data_va - ELFB_EXEC_BASE) + 1;
-	refuses(&b, MAYFLY_E_TOO_LARGE, "at most 0x100000 are allowed");
+	refuses(&b, MAYFLY_E_TOO_LARGE, "room for 0x100000: give it more");
 	build(&b, ET_EXEC);
 	elfb_phdr(&b, ELFB_DATA)->p_vaddr = 0x3000000000;
 	refuses(&b, MAYFLY_E_TOO_LARGE, "from 0x400000 to 0x3000002000");

@@ -314,6 +314,31 @@ static void bzimages_that_are_cut_off_are_refused(void **state)
 	assert_refused(MAYFLY_E_FORMAT, "neither");
 }
 
+/* What it unpacks would not be all there: it would crash, at whatever comes of that. */
+static void bzimages_shorter_than_their_header_says_are_refused(void **state)
+{
+	(void)state;
+	kernel_file_bzimage(&file);
+	file.len--;
+	assert_refused(MAYFLY_E_FORMAT, "its parts have 3584 bytes, the file 3583");
+	kernel_file_bzimage(&file);
+	kernel_put32(file.data + 0x1f4, 0x400 / 16 + 1);
+	assert_refused(MAYFLY_E_FORMAT, "its parts have 3600 bytes, the file 3584");
+	kernel_file_bzimage(&file);
+	kernel_put32(file.data + 0x1f4, UINT32_MAX);
+	assert_refused(MAYFLY_E_FORMAT, "its parts have 68719479280 bytes, the file 3584");
+}
+
+/* Signatures and padding may follow. */
+static void bzimages_longer_than_their_header_says_are_loaded(void **state)
+{
+	(void)state;
+	kernel_file_bzimage(&file);
+	file.len += 1000;
+	assert_int_equal(load(), MAYFLY_OK);
+	assert_memory_equal(ram.mem + KERNEL_ADDRESS, file.data + 5 * 512, 0x400);
+}
+
 static void bzimages_outside_of_memory_are_refused(void **state)
 {
 	(void)state;
@@ -377,6 +402,8 @@ int main(void)
 		TEST(bzimage_without_number_of_sectors_has_four),
 		TEST(bzimages_that_cannot_be_entered_are_refused),
 		TEST(bzimages_that_are_cut_off_are_refused),
+		TEST(bzimages_shorter_than_their_header_says_are_refused),
+		TEST(bzimages_longer_than_their_header_says_are_loaded),
 		TEST(bzimages_outside_of_memory_are_refused),
 		TEST(every_byte_of_a_header_may_be_anything),
 	};

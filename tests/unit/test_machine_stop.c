@@ -60,6 +60,26 @@ static void reset_and_power_off_while_a_pause_begins_are_not_lost(void **state)
 	}
 }
 
+/* Another CPU's fault, while all are being stopped, is not what ended it. */
+static void fault_that_ends_it_is_the_first(void **state)
+{
+	const struct machine_fault first = {
+		.happened = true, .cpu = 1, .has_ip = true, .ip = 5};
+	const struct machine_fault second = {.happened = true, .cpu = 2};
+
+	(void)state;
+	machine_triple_fault(&m, &first);
+	machine_triple_fault(&m, &second);
+	assert_int_equal(m.stop, STOP_RESET);
+	assert_int_equal(m.fault.cpu, 1);
+	assert_int_equal(m.fault.ip, 5);
+	setup(state);
+	machine_stop(&m, STOP_OFF);
+	machine_triple_fault(&m, &first);
+	assert_int_equal(m.stop, STOP_OFF);
+	assert_false(m.fault.happened);
+}
+
 /* What is left of that machine must not be saved as if it were whole. */
 static void failure_while_a_pause_begins_is_not_lost(void **state)
 {
@@ -90,6 +110,7 @@ int main(void)
 		TEST(first_reason_counts),
 		TEST(exit_while_a_pause_begins_is_not_lost),
 		TEST(reset_and_power_off_while_a_pause_begins_are_not_lost),
+		TEST(fault_that_ends_it_is_the_first),
 		TEST(failure_while_a_pause_begins_is_not_lost),
 		TEST(interrupt_while_a_pause_begins_lets_it_pause),
 	};

@@ -261,6 +261,8 @@ static void other_files_are_told_apart_from_damage(void **state)
 {
 	(void)state;
 	memcpy(b.data, "\177ELF\2\1\1", 8);
+	refused(MAYFLY_E_FORMAT, "an ELF file, not a snapshot: mayfly_load_file()");
+	memcpy(b.data, "whatever", 8);
 	refused(MAYFLY_E_FORMAT, "not a snapshot file");
 }
 

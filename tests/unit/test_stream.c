@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #undef fail /* core/error.h has its own */
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 
@@ -541,14 +543,14 @@ static void a_reader_that_is_gone_raises_no_signal(void **state)
 		if (pipe(fd) != 0 || stream_new(loop, -1, fd[1], &stream, NULL) != 0)
 			_exit(2);
 		close(fd[0]);
-		if (put("text\n") != 5 || put("more\n") != 5)
+		if (put("text\n") != 5 || put("more\n") != 5 || stream_lost(stream))
 			_exit(3);
 		stream_free(stream);
 		if (socketpair(AF_UNIX, SOCK_STREAM, 0, fd) != 0 ||
 		    stream_new(loop, -1, fd[1], &stream, NULL) != 0)
 			_exit(4);
 		close(fd[0]);
-		if (put("text\n") != 5 || put("more\n") != 5)
+		if (put("text\n") != 5 || put("more\n") != 5 || stream_lost(stream))
 			_exit(5);
 		sigpending(&pending);
 		_exit(sigismember(&pending, SIGPIPE) ? 6 : 0);
@@ -577,11 +579,36 @@ static void a_full_file_raises_no_signal(void **state)
 			_exit(2);
 		put("12345678\n");
 		put("12345678\n");
-		_exit(0);
+		_exit(stream_lost(stream) == EFBIG ? 0 : 3);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(status, 0);
 	close(fd);
+}
+
+/* Of a descriptor that takes nothing: the first error stays, and writers go on. */
+static void output_that_is_lost_is_told_with_its_reason(void **state)
+{
+	int full = open("/dev/full", O_WRONLY | O_CLOEXEC),
+	    other = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	struct stat st;
+
+	(void)state;
+	if (full < 0 || fstat(full, &st) != 0 || !S_ISCHR(st.st_mode))
+		skip();
+	make(-1, full);
+	assert_int_equal(stream_lost(stream), 0);
+	assert_int_equal(put("text\n"), 5);
+	assert_int_equal(stream_lost(stream), ENOSPC);
+	assert_int_equal(put("more\n"), 5);
+	stream_drain(stream, 0);
+	assert_int_equal(stream_lost(stream), ENOSPC);
+	stream_free(stream);
+	make(-1, other);
+	assert_int_equal(put("text\n"), 5);
+	assert_int_equal(stream_lost(stream), EBADF);
+	close(full);
+	close(other);
 }
 
 static void count_seen(void *context)
@@ -708,6 +735,7 @@ int main(void)
 		TEST(ends_that_are_over_leave_the_loop_alone),
 		TEST(a_reader_that_is_gone_raises_no_signal),
 		TEST(a_full_file_raises_no_signal),
+		TEST(output_that_is_lost_is_told_with_its_reason),
 		TEST(a_text_is_seen_once_however_it_comes),
 		TEST(a_watch_can_be_called_off),
 		TEST(writers_on_threads_do_not_mix_within_a_write),
