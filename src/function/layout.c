@@ -46,6 +46,7 @@ static int check_plan(const struct layout_plan *p, mayfly_error *err)
 		    !range_within(r->va, r->len, FN_IMAGE_MAX_VA) ||
 		    r->len > p->memory - total ||
 		    (r->prot & ~(GMEM_READ | GMEM_WRITE | GMEM_EXEC)) ||
+		    (r->prot && !(r->prot & GMEM_READ)) ||
 		    ((r->prot & GMEM_WRITE) && (r->prot & GMEM_EXEC)))
 			return fail(err, MAYFLY_E_INVALID,
 				    "part %u of the image is out of place", i);

@@ -316,7 +316,7 @@ void sandbox_free(mayfly_sandbox *sb)
 	free(sb->kept);
 	sandbox_free_functions(sb);
 	instance_fini(&sb->inst);
-	memset(&sb->random, 0, sizeof(sb->random));
+	explicit_bzero(&sb->random, sizeof(sb->random));
 	free(sb);
 }
 

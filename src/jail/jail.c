@@ -7,6 +7,7 @@
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -24,7 +25,8 @@
 
 /* A call that is allowed; where `value` is not ANY, only with that in argument `arg`. */
 #define ANY UINT32_MAX
-#define SELF (UINT32_MAX - 1) /* this process's id */
+#define SELF (UINT32_MAX - 1)	    /* this process's id */
+#define NO_POINTER (UINT32_MAX - 2) /* null, all of it */
 struct rule {
 	uint32_t number;
 	uint32_t threads; /* C, D */
@@ -53,7 +55,7 @@ static const struct rule rules[] = {
 	{SYS_fdatasync, D, 0, ANY},
 	/* disks: discard and write zeroes; within the file size limit, which is asked for */
 	{SYS_fallocate, D, 0, ANY},
-	{SYS_prlimit64, D, 0, 0},
+	{SYS_prlimit64, D, 2, NO_POINTER}, /* no new limit */
 	/* network cards */
 	{SYS_readv, D, 0, ANY},
 	{SYS_writev, D, 0, ANY},
@@ -171,7 +173,12 @@ static void build_call(struct program *p, enum jail_kind kind, uint32_t number)
 
 		if (r->number != number || !(r->threads & 1u << kind))
 			continue;
-		if (r->value != ANY) {
+		if (r->value == NO_POINTER) {
+			load(p, DATA_ARG(r->arg));
+			jump_if_equal(p, 0, 0, 3);
+			load(p, DATA_ARG(r->arg) + 4);
+			jump_if_equal(p, 0, 0, 1);
+		} else if (r->value != ANY) {
 			load(p, DATA_ARG(r->arg));
 			jump_if_equal(p, r->value == SELF ? (uint32_t)getpid() : r->value, 0,
 				      1);
@@ -237,15 +244,41 @@ static void build(struct program *p, enum jail_kind kind)
 	build_calls(p, kind, numbers, n);
 }
 
+#ifdef __GLIBC__
+/* More than glibc keeps for later (mallopt(3), M_TRIM_THRESHOLD), in parts that heaps hold. */
+#define HEAP_PARTS 12
+#define HEAP_PART ((size_t)32 << 10)
+
+/*
+ * The first time that glibc gives a part of a thread's heap back it reads
+ * /proc/sys/vm/overcommit_memory, and remembers what that says; which it could not afterwards.
+ */
+static void give_back(void)
+{
+	void *volatile parts[HEAP_PARTS];
+
+	for (size_t i = 0; i < HEAP_PARTS; i++)
+		parts[i] = malloc(HEAP_PART);
+	for (size_t i = 0; i < HEAP_PARTS; i++)
+		free(parts[i]);
+}
+#else
+static void give_back(void)
+{
+}
+#endif
+
 /*
  * The C library gives a thread its heap with the first allocation. When there are many it asks the
  * kernel first how many CPUs there are, which it could not afterwards.
  */
 static void take_heap(void)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	void *volatile any = malloc(1);
 
 	free(any);
+	pthread_once(&once, give_back);
 }
 
 int jail_enter(enum jail_kind kind, mayfly_error *err)

@@ -504,6 +504,10 @@ bool serial_load(struct serial *s, struct reader *r)
 	s->fifos = get_count(r, 1);
 	s->empty_pending = get_count(r, 1);
 	load_fifo(&s->in, r);
+	/* receiver_room() relies on it. */
+	r->bad = r->bad || (!s->fifos && s->in.used > 1);
+	if (r->bad)
+		s->in.used = 0;
 	load_fifo(&s->out, r);
 	if (s->stream && s->out.used)
 		send_waiting(s);

@@ -276,6 +276,9 @@ static int scan_private(int fd, const struct header *h, XXH3_state_t *hash, uint
 			break;
 		if (data >= 0)
 			pos = page_down((uint64_t)data - h->private_offset);
+		/* Data behind the end that the file had: somebody is writing to it. */
+		if (pos >= h->private_used)
+			break;
 		len = h->private_used - pos;
 		if (len > CHUNK_PAGES * PAGE_SIZE)
 			len = CHUNK_PAGES * PAGE_SIZE;

@@ -19,6 +19,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -143,6 +144,20 @@ static void use_memory(void)
 	free(memory);
 }
 
+/*
+ * More than an allocator keeps for later. glibc's first looks in a file whether it may give memory
+ * back.
+ */
+static void give_memory_back(void)
+{
+	void *parts[200];
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		parts[i] = malloc(4000);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		free(parts[i]);
+}
+
 /* Nobody is behind the descriptors: what counts is that the kernel is asked. */
 static void work_as_a_cpu(void)
 {
@@ -187,6 +202,20 @@ static void threads_do_their_work_and_end(void **state)
 	assert_lives(JAIL_DEVICES, work_as_devices);
 }
 
+static void threads_may_give_memory_back(void **state)
+{
+	(void)state;
+	assert_lives(JAIL_CPU, give_memory_back);
+	assert_lives(JAIL_DEVICES, give_memory_back);
+}
+
+static void set_a_limit(void)
+{
+	struct rlimit limit = {1 << 20, 1 << 20};
+
+	setrlimit(RLIMIT_CORE, &limit);
+}
+
 static void anything_else_kills_the_process(void **state)
 {
 	static void (*const acts[])(void) = {
@@ -199,6 +228,7 @@ static void anything_else_kills_the_process(void **state)
 		make_a_vm,
 		signal_another_process,
 		change_memory_slots,
+		set_a_limit,
 	};
 
 	(void)state;
@@ -259,6 +289,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(threads_do_their_work_and_end),
+		cmocka_unit_test(threads_may_give_memory_back),
 		cmocka_unit_test(anything_else_kills_the_process),
 		cmocka_unit_test(each_kind_has_its_own_work),
 		cmocka_unit_test(many_threads_have_memory),

@@ -490,7 +490,8 @@ static uint64_t random_pages(unsigned max_bits)
 
 static void random_plan(struct layout_plan *p)
 {
-	static const uint32_t prots[] = {R, RW, RX, 0, GMEM_WRITE, GMEM_EXEC};
+	static const uint32_t prots[] = {R, RW, RX, R, RW,	   RX,
+					 R, RW, RX, 0, GMEM_WRITE, GMEM_EXEC};
 	uint64_t va = FN_IMAGE_MIN_VA;
 
 	*p = (struct layout_plan){.stack = random_pages(10), .call_area = random_pages(10)};

@@ -550,6 +550,24 @@ static void damaged_state_is_refused_at_each_length(void **state)
 	free(w.data);
 }
 
+static void more_than_one_byte_without_fifos_is_refused(void **state)
+{
+	struct writer w = {.data = NULL};
+	const uint64_t off = 0;
+	struct reader r;
+
+	(void)state;
+	out(FCR, 0x01);
+	out(IER, 0x01);
+	type("abc");
+	serial_save(serial, &w);
+	/* Six registers before, and the divisor. */
+	memcpy(w.data + 6 * sizeof(uint64_t) + 2, &off, sizeof(off));
+	r = (struct reader){.data = w.data, .left = w.len};
+	assert_false(serial_load(serial, &r));
+	free(w.data);
+}
+
 static void without_a_stream_output_goes_nowhere(void **state)
 {
 	struct serial *silent;
@@ -597,6 +615,7 @@ int main(void)
 		TEST(a_reader_that_is_gone_does_not_stall_it),
 		TEST(saved_state_goes_on),
 		TEST(damaged_state_is_refused_at_each_length),
+		TEST(more_than_one_byte_without_fifos_is_refused),
 		TEST(without_a_stream_output_goes_nowhere),
 	};
 

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "fail_alloc.h"
@@ -29,6 +30,21 @@
 static struct mayfly_snapshot *snap;
 static struct snapshot_bytes good; /* of snap */
 static struct snapshot_bytes b;	   /* a copy to spoil */
+
+static bool grows; /* the file, as soon as somebody asks for what is in it */
+
+/* Of the C library: where the file's data is. */
+off_t lseek(int fd, off_t offset, int whence)
+{
+	const off_t far = (off_t)1 << 30;
+
+	if (grows && whence == SEEK_DATA) {
+		grows = false;
+		assert_int_equal(ftruncate(b.fd, 2 * far), 0);
+		assert_int_equal(pwrite(b.fd, "more", 4, far), 4);
+	}
+	return syscall(SYS_lseek, fd, offset, whence);
+}
 
 static int setup(void **state)
 {
@@ -255,6 +271,24 @@ static void file_with_something_behind_it_is_refused(void **state)
 	refused(MAYFLY_E_FORMAT, "too long");
 }
 
+/* Somebody else may write to it: what is behind the end that it had is not memory of the guest. */
+static void file_that_grows_while_it_is_opened_is_read_as_it_was(void **state)
+{
+	struct mayfly_snapshot *large = fixture_load(&(struct fixture){.memory = 4 << 20});
+	struct mayfly_snapshot *s = NULL;
+	mayfly_error err = {0};
+
+	(void)state;
+	snapshot_bytes_free(&b);
+	snapshot_bytes_save(large, &b);
+	grows = true;
+	assert_int_equal(snapshot_bytes_open(&b, &s, &err), 0);
+	assert_false(grows);
+	assert_int_equal(s->npresent, large->npresent);
+	mayfly_snapshot_unref(s);
+	mayfly_snapshot_unref(large);
+}
+
 /* --- other versions, kinds, CPUs ------------------------------------------------------------- */
 
 static void other_files_are_told_apart_from_damage(void **state)
@@ -393,6 +427,23 @@ static void plan_that_breaks_w_xor_x_is_refused(void **state)
 	put(RUN(0, prot), GMEM_READ | GMEM_WRITE | GMEM_EXEC, 4);
 	snapshot_bytes_fix(&b);
 	refused(MAYFLY_E_FORMAT, "out of place");
+}
+
+/* The CPU has no such pages, and the host would see none where the guest has some. */
+static void plan_with_parts_that_cannot_be_read_is_refused(void **state)
+{
+	const struct layout_plan *plan = &function_guest_of(snap->guest)->plan;
+
+	(void)state;
+	for (uint32_t i = 0; i < plan->nruns; i++) {
+		/* Those of no protection at all are left out. */
+		if (plan->runs[i].prot == GMEM_READ)
+			continue;
+		again();
+		put(RUN(i, prot), plan->runs[i].prot & ~GMEM_READ, 4);
+		snapshot_bytes_fix(&b);
+		refused(MAYFLY_E_FORMAT, "out of place");
+	}
 }
 
 /* Over the gate, the call block, ring 0's page, or each other. */
@@ -728,6 +779,7 @@ int main(void)
 		TEST(swapped_pages_are_found),
 		TEST(file_cut_off_anywhere_is_refused),
 		TEST(file_with_something_behind_it_is_refused),
+		TEST(file_that_grows_while_it_is_opened_is_read_as_it_was),
 		TEST(other_files_are_told_apart_from_damage),
 		TEST(other_version_is_named),
 		TEST(unknown_kind_of_guest_is_refused),
@@ -738,6 +790,7 @@ int main(void)
 		TEST(wild_numbers_in_the_header_are_refused),
 		TEST(lengths_that_overflow_are_refused),
 		TEST(plan_that_breaks_w_xor_x_is_refused),
+		TEST(plan_with_parts_that_cannot_be_read_is_refused),
 		TEST(plan_that_puts_the_image_elsewhere_is_refused),
 		TEST(wild_numbers_in_the_plan_are_refused_or_harmless),
 		TEST(plan_of_huge_parts_costs_no_memory),
