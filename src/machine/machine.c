@@ -211,6 +211,7 @@ static int init(struct machine *m, const struct hv_backend *hv, const mayfly_mac
 	m->hv = hv;
 	m->owner = getpid();
 	pthread_mutex_init(&m->lock, NULL);
+	pthread_mutex_init(&m->save_lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&m->changed, &attr);
@@ -369,6 +370,7 @@ void machine_free(struct machine *m)
 	timeline_free(m->timeline);
 	pthread_cond_destroy(&m->changed);
 	pthread_mutex_destroy(&m->lock);
+	pthread_mutex_destroy(&m->save_lock);
 	free(m);
 }
 

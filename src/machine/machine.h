@@ -117,6 +117,11 @@ struct machine {
 	struct virtio_mmio *virtio[VIRTIO_MMIO_MAX_DEVICES];
 	uint32_t nvirtio;
 	struct virtio_device *virtio_console; /* one of them, or NULL */
+	/*
+	 * While the machine is saved nobody makes its console write to memory. Comes before
+	 * other locks.
+	 */
+	pthread_mutex_t save_lock;
 
 	/* Stopping: under `lock`. */
 	pthread_mutex_t lock;

@@ -112,7 +112,9 @@ static void resize(void *context, uint32_t events)
 	const struct new_size *size = context;
 
 	(void)events;
+	pthread_mutex_lock(&size->machine->save_lock);
 	console_resize(size->machine->virtio_console, size->columns, size->rows);
+	pthread_mutex_unlock(&size->machine->save_lock);
 }
 
 void machine_resize(struct machine *m, uint16_t columns, uint16_t rows)

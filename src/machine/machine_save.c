@@ -56,8 +56,11 @@ int machine_snapshot(struct machine *m, struct mayfly_snapshot **out, mayfly_err
 	if (r < 0)
 		return r;
 	r = snapshot_builder_init(&b, guest, err);
-	if (r == 0)
+	if (r == 0) {
+		pthread_mutex_lock(&m->save_lock);
 		r = save(m, &b, &w, err);
+		pthread_mutex_unlock(&m->save_lock);
+	}
 	if (r == 0) {
 		b.extra = take_ptr(w.data);
 		b.extra_len = w.len;
